@@ -12,8 +12,8 @@ use crate::plan::graph::{Input, NodeKind, Plan, SubTopology};
 use crate::protocol::TaskId;
 use crate::protocol::ownership::Ownership;
 use crate::state::Stores;
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 /// How a worker works; from the settings.
@@ -66,18 +66,59 @@ impl Cluster {
     }
 }
 
+/// Producers that this process has fenced itself, because a release had to go on without their thread.
+#[derive(Default)]
+pub struct Fences {
+    threads: Mutex<BTreeSet<usize>>,
+}
+
+impl Fences {
+    pub fn add(&self, thread: usize) {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).insert(thread);
+    }
+
+    /// Whether the thread's producer was fenced by this process; asked once per fence.
+    pub fn take_own(&self, thread: usize) -> bool {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).remove(&thread)
+    }
+}
+
+/// Since when each thread has been inside a commit, for the supervisor.
+#[derive(Default)]
+pub struct CommitProgress {
+    began: Mutex<BTreeMap<usize, Duration>>,
+}
+
+impl CommitProgress {
+    pub fn begin(&self, thread: usize, now: Duration) {
+        self.began.lock().unwrap_or_else(PoisonError::into_inner).insert(thread, now);
+    }
+
+    pub fn end(&self, thread: usize) {
+        self.began.lock().unwrap_or_else(PoisonError::into_inner).remove(&thread);
+    }
+
+    /// Threads whose commit has lasted longer than `limit`.
+    pub fn overdue(&self, now: Duration, limit: Duration) -> Vec<usize> {
+        let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        began.iter().filter(|(_, at)| now.saturating_sub(**at) > limit).map(|(thread, _)| *thread).collect()
+    }
+}
+
 pub struct Shared {
     pub plan: Plan,
     pub tuning: Tuning,
     pub clients: Box<dyn Clients>,
-    pub admin: Box<dyn Admin>,
-    pub group: Box<dyn Group>,
+    pub admin: Arc<dyn Admin>,
+    pub group: Arc<dyn Group>,
     pub stores: Box<dyn Stores>,
     pub clock: Arc<dyn Clock>,
     pub ownership: Ownership,
     pub cluster: Cluster,
     pub board: Board,
     pub metrics: Metrics,
+    pub fences: Fences,
+    pub progress: CommitProgress,
     /// Set once the member has started.
     pub membership: OnceLock<Arc<dyn Membership>>,
 }

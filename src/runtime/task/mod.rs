@@ -171,6 +171,11 @@ impl Task {
         }
     }
 
+    /// Whether the open transaction holds something of the task.
+    pub fn is_touched(&self) -> bool {
+        self.dirty || self.sealed.is_some()
+    }
+
     /// What the task would tell its shards.
     fn heard(&self) -> Heard {
         match (&self.input, &self.working.time) {
