@@ -7,6 +7,8 @@ mod changes;
 mod frame;
 mod partials;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use changes::encode_changes;
