@@ -308,6 +308,14 @@ fn other_nodes_mean_another_store(stores: &dyn Stores) {
     let store = stores.open("nodes/0", &["a"]).expect("open");
     assert_eq!(store.position().expect("position"), None);
     assert!(all(&*store, "a").is_empty());
+    drop(store);
+    let mut store = stores.open("nodes/1", &["a"]).expect("open");
+    put(&mut *store, "a", &[("k", "1")]);
+    store.set_position(AT).expect("set");
+    drop(store);
+    let store = stores.open("nodes/1", &["a", "b"]).expect("open");
+    assert_eq!(store.position().expect("position"), None, "a node was added");
+    assert!(all(&*store, "a").is_empty());
 }
 
 fn figures_count(stores: &dyn Stores) {
