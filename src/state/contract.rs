@@ -314,7 +314,11 @@ fn other_nodes_mean_another_store(stores: &dyn Stores) {
     store.set_position(AT).expect("set");
     drop(store);
     let store = stores.open("nodes/1", &["a", "b"]).expect("open");
-    assert_eq!(store.position().expect("position"), None, "a node was added");
+    assert_eq!(
+        store.position().expect("position"),
+        None,
+        "a node was added"
+    );
     assert!(all(&*store, "a").is_empty());
 }
 

@@ -233,6 +233,25 @@ fn a_disk_that_refuses_is_an_error_and_nothing_is_wiped() {
 }
 
 #[test]
+fn a_store_is_not_wiped_where_no_file_can_be_written() {
+    let at = tempfile::tempdir().expect("directory");
+    let rows = filled(at.path());
+    let (current, aside) = (at.path().join("t~0/CURRENT"), at.path().join("aside"));
+    fs::rename(&current, &aside).expect("rename");
+    // Stands for a full disk: the probing file cannot be written.
+    fs::create_dir(at.path().join("t~0/probe")).expect("create");
+    assert!(matches!(
+        stores(at.path()).open("t/0", &["n"]),
+        Err(Error::Io(_))
+    ));
+    fs::remove_dir(at.path().join("t~0/probe")).expect("remove");
+    fs::rename(&aside, &current).expect("rename");
+    never_wrong(at.path(), &rows).expect("undamaged");
+    let store = stores(at.path()).open("t/0", &["n"]).expect("open");
+    assert_eq!(store.position().expect("position"), Some(AT));
+}
+
+#[test]
 fn a_log_that_lost_its_end_leaves_a_store_that_holds_its_position() {
     let at = tempfile::tempdir().expect("directory");
     let stores = stores(at.path());
