@@ -3,8 +3,20 @@
 //! Invariant: a block is self-describing (magic, format version, kind), checked by a CRC32C, and never larger than
 //! the limit it was cut for, unless a single row is. Compression is Kafka's business.
 
+mod changes;
+mod frame;
+mod partials;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+pub use changes::encode_changes;
+pub use partials::encode_partials;
+
 use super::values::{ByteColumn, StateColumn, StateType};
-use super::{Change, Result};
+use super::{Error, Result};
+use frame::Kind;
 
 /// What every block says about its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,47 +83,22 @@ pub struct Changes {
     pub facts: Option<Vec<u8>>,
 }
 
-impl Changes {
-    /// `node` is the index of the node's state within the task.
-    pub fn push(&mut self, node: u8, change: Change<'_>) {
-        let _ = (node, change);
-        unimplemented!()
-    }
-
-    /// Encoded size in bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// # Errors
-    /// [`super::Error::Damaged`] where the bytes are not what was pushed.
-    pub fn iter(&self) -> impl Iterator<Item = Result<(u8, Change<'_>)>> {
-        std::iter::empty()
-    }
-}
-
-/// Encodes partials into as many blocks as the limit wants (at least one, maybe empty). `part` and `parts` of the
-/// header are set here.
-pub fn encode_partials(header: &Header, partials: &Partials, limit: usize) -> Vec<Vec<u8>> {
-    let _ = (header, partials, limit);
-    unimplemented!()
-}
-
-/// Encodes changes likewise; the facts go into the last block.
-pub fn encode_changes(header: &Header, changes: &Changes, limit: usize) -> Vec<Vec<u8>> {
-    let _ = (header, changes, limit);
-    unimplemented!()
-}
-
 /// Reads a block. `states` are the types of the partials' state columns (ignored for changes).
 ///
 /// # Errors
 /// Damaged or too new; never a panic, never an allocation out of proportion to `bytes`.
 pub fn decode(bytes: &[u8], states: &[StateType]) -> Result<(Header, Body)> {
-    let _ = (bytes, states);
-    unimplemented!()
+    let (header, kind, mut body) = frame::open(bytes)?;
+    let decoded = match kind {
+        Kind::Partials => Body::Partials(partials::decode(&mut body, states)?),
+        Kind::Changes => Body::Changes(changes::decode(&mut body)?),
+    };
+    if !body.is_empty() {
+        return Err(damaged(format!("{} bytes too many", body.remaining())));
+    }
+    Ok((header, decoded))
+}
+
+fn damaged(message: impl Into<String>) -> Error {
+    Error::damaged("block", message)
 }

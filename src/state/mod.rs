@@ -4,10 +4,19 @@
 //! store holds committed rows only, and is never ahead of Kafka. This layer knows neither windows nor tasks.
 
 pub mod block;
+pub mod directory;
 pub mod keys;
 pub mod memory;
+pub mod partition;
 pub mod rocksdb;
 pub mod values;
+mod varint;
+pub mod window_key;
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod hex;
 
 /// A failed operation on a store or an encoding.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +29,20 @@ pub enum Error {
     Io(String),
     /// Written by a newer version of the program.
     #[error("{what} has format version {found}; this program reads up to {known}")]
-    TooNew { what: &'static str, found: u8, known: u8 },
+    TooNew {
+        what: &'static str,
+        found: u8,
+        known: u8,
+    },
+}
+
+impl Error {
+    pub(crate) fn damaged(what: &'static str, message: impl Into<String>) -> Self {
+        Error::Damaged {
+            what,
+            message: message.into(),
+        }
+    }
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -37,10 +59,17 @@ pub struct SavedPosition {
 /// One change of a node's state, absolute and therefore idempotent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change<'a> {
-    Put { key: &'a [u8], value: &'a [u8] },
-    Delete { key: &'a [u8] },
+    Put {
+        key: &'a [u8],
+        value: &'a [u8],
+    },
+    Delete {
+        key: &'a [u8],
+    },
     /// Deletes every key that begins with `prefix`. Order against puts matters.
-    Clear { prefix: &'a [u8] },
+    Clear {
+        prefix: &'a [u8],
+    },
 }
 
 /// Rows as they are scanned: key and value; return `false` to stop.
@@ -50,7 +79,13 @@ pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool> + 'a;
 pub trait Store: Send {
     fn get_many(&self, node: &str, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>>;
     /// Visits rows whose key begins with `prefix` and is greater than `after` (whole key), in key order.
-    fn scan(&self, node: &str, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<()>;
+    fn scan(
+        &self,
+        node: &str,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<()>;
     /// Writes a part of a save. Not durable, and not visible as a position, before `set_position`.
     fn write(&mut self, node: &str, changes: &mut dyn Iterator<Item = Change<'_>>) -> Result<()>;
     /// Ends a save.
