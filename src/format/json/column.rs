@@ -181,9 +181,10 @@ impl Column {
             (Kind::Boolean, Values::Boolean(values)) => {
                 Ok(push(values, boolean(first, input, session)?))
             }
-            (Kind::Int64 | Kind::TimestampMs, Values::Int64(values)) => {
-                Ok(push(values, number(first, input, session, Number::to_i64)?))
-            }
+            (Kind::Int64 | Kind::TimestampMs, Values::Int64(values)) => Ok(push(
+                values,
+                number(first, input, session, |number| number.to_i64())?,
+            )),
             (Kind::Int32, Values::Int32(values)) => {
                 let narrow = |number: &Number<'_>| {
                     number.to_i64().and_then(|value| i32::try_from(value).ok())
@@ -198,9 +199,10 @@ impl Column {
                 };
                 Ok(push(values, number(first, input, session, to_millis)?))
             }
-            (Kind::Double, Values::Double(values)) => {
-                Ok(push(values, number(first, input, session, Number::to_f64)?))
-            }
+            (Kind::Double, Values::Double(values)) => Ok(push(
+                values,
+                number(first, input, session, |number| number.to_f64())?,
+            )),
             (Kind::Decimal { precision, scale }, Values::Decimal(values)) => {
                 let convert = |number: &Number<'_>| number.to_decimal(*precision, *scale);
                 Ok(push(values, number(first, input, session, convert)?))
