@@ -166,40 +166,50 @@ fn number(kind: &ColumnType, text: &str) -> Option<Cell> {
     })
 }
 
+/// Chrono's years end early and RFC 3339's have no sign: the same text in a year from 2000 to 2399, which has the same
+/// calendar, and the days between the two.
+fn near_year(text: &str) -> Option<(String, i64)> {
+    let unsigned = text.strip_prefix(['+', '-']);
+    let (digits, rest) = unsigned.unwrap_or(text).split_once('-')?;
+    let most = if unsigned.is_some() { 9 } else { 4 };
+    if !(4..=most).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let year = digits.parse::<i64>().ok()? * if text.starts_with('-') { -1 } else { 1 };
+    let near = year.rem_euclid(400) + 2000;
+    Some((format!("{near}-{rest}"), (year - near) / 400 * 146_097))
+}
+
 fn text(kind: &ColumnType, text: &str) -> Option<Cell> {
     Some(match kind {
-        ColumnType::String => Cell::Text(text.to_owned()),
-        ColumnType::Timestamp { pattern: None } => Cell::Integer(
-            DateTime::parse_from_rfc3339(text)
-                .ok()?
-                .timestamp_millis()
-                .into(),
-        ),
+        ColumnType::String => one_spelling(text),
+        ColumnType::Timestamp { pattern: None } => {
+            let (text, days) = near_year(text)?;
+            let millis = DateTime::parse_from_rfc3339(&text).ok()?.timestamp_millis();
+            Cell::Integer(days.checked_mul(86_400_000)?.checked_add(millis)?.into())
+        }
         ColumnType::Timestamp {
             pattern: Some(pattern),
-        } => Cell::Integer(
-            NaiveDateTime::parse_from_str(text, pattern)
-                .ok()?
-                .and_utc()
-                .timestamp_millis()
-                .into(),
-        ),
+        } => {
+            let time = NaiveDateTime::parse_from_str(text, pattern).ok()?;
+            Cell::Integer(time.and_utc().timestamp_millis().into())
+        }
         ColumnType::Date => {
-            let shaped = text.len() == 10
-                && text
-                    .bytes()
-                    .all(|byte| byte == b'-' || byte.is_ascii_digit());
-            let date = NaiveDate::parse_from_str(text, "%Y-%m-%d")
+            let (text, days) = near_year(text)?;
+            let shaped = text.len() == 10 && !text.contains([' ', '+']);
+            let date = NaiveDate::parse_from_str(&text, "%Y-%m-%d")
                 .ok()
                 .filter(|_| shaped)?;
-            Cell::Integer(
-                (date - NaiveDate::from_ymd_opt(1970, 1, 1)?)
-                    .num_days()
-                    .into(),
-            )
+            let days = days + (date - NaiveDate::from_ymd_opt(1970, 1, 1)?).num_days();
+            Cell::Integer(i32::try_from(days).ok()?.into())
         }
         _ => return None,
     })
+}
+
+/// serde_json spells exponents in its own way, which shows where a number becomes text.
+fn one_spelling(text: &str) -> Cell {
+    Cell::Text(text.replace('E', "e").replace("e+", "e"))
 }
 
 /// What the rules make of one column; `None` for a wrong type.
@@ -208,7 +218,7 @@ fn cell(column: &ColumnSpec, document: &Tree, coerce: bool) -> Option<Cell> {
     match (value, &column.kind) {
         (Tree::Null, _) => Some(Cell::Null),
         (Tree::Boolean(value), ColumnType::Boolean) => Some(Cell::Boolean(*value)),
-        (Tree::Number(value), ColumnType::String) if coerce => Some(Cell::Text(value.clone())),
+        (Tree::Number(value), ColumnType::String) if coerce => Some(one_spelling(value)),
         (Tree::Number(value), kind) => number(kind, value),
         (Tree::Text(value), ColumnType::Boolean) if coerce => match value.to_lowercase().as_str() {
             "true" => Some(Cell::Boolean(true)),
@@ -256,7 +266,7 @@ fn decoded_cell(array: &dyn Array, row: usize) -> Cell {
         return Cell::Null;
     }
     match array.data_type() {
-        DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(row).to_owned()),
+        DataType::Utf8 => one_spelling(array.as_string::<i32>().value(row)),
         DataType::Boolean => Cell::Boolean(array.as_boolean().value(row)),
         DataType::Int32 => Cell::Integer(array.as_primitive::<Int32Type>().value(row).into()),
         DataType::Int64 => Cell::Integer(array.as_primitive::<Int64Type>().value(row).into()),
