@@ -4,6 +4,7 @@
 //! can be read back with the same meaning. This layer knows neither Kafka nor SQL.
 
 pub mod json;
+pub mod reject;
 
 use crate::batch::Cause;
 use arrow_array::RecordBatch;
