@@ -23,3 +23,5 @@ pub mod runtime;
 pub mod settings;
 pub mod spec;
 pub mod state;
+#[cfg(test)]
+mod tidy;
