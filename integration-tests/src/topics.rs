@@ -13,7 +13,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -246,13 +246,7 @@ pub fn read(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<Reco
         match reader.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
                 last = wait::now();
-                records.push(Record {
-                    partition: message.partition(),
-                    offset: message.offset(),
-                    timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
-                    key: message.key().map(<[u8]>::to_vec),
-                    value: message.payload().map(<[u8]>::to_vec),
-                });
+                records.push(record(&message));
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 open.remove(&partition);
@@ -264,6 +258,67 @@ pub fn read(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<Reco
     }
     records.sort_by_key(|record| (record.partition, record.offset));
     Ok(records)
+}
+
+/// A committed reader that follows a topic from its beginning.
+pub struct Tail {
+    consumer: BaseConsumer,
+}
+
+impl Tail {
+    /// Begins to follow a topic that exists.
+    ///
+    /// # Errors
+    /// It does not exist, or the broker does not answer.
+    pub fn start(brokers: &str, topic: &str) -> Result<Self> {
+        let consumer = consumer(brokers, Isolation::Committed)?;
+        let count = partitions(&consumer, topic)?.with_context(|| format!("no topic {topic}"))?;
+        let mut assignment = TopicPartitionList::new();
+        for partition in 0..count {
+            assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
+        consumer.assign(&assignment)?;
+        Ok(Tail { consumer })
+    }
+
+    /// The records that have come, after waiting at most `timeout` for the first.
+    ///
+    /// # Errors
+    /// The broker refuses to serve the topic; a broker that is away for a while is no error.
+    pub fn poll(&self, timeout: Duration) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        let mut patience = timeout;
+        while let Some(result) = self.consumer.poll(patience) {
+            match result {
+                Ok(message) => records.push(record(&message)),
+                Err(KafkaError::PartitionEOF(_)) => {}
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+            patience = Duration::ZERO;
+        }
+        Ok(records)
+    }
+}
+
+/// What librdkafka reports and mends by itself.
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut};
+    let code = error.rdkafka_error_code();
+    matches!(
+        code,
+        Some(AllBrokersDown | BrokerTransportFailure | OperationTimedOut)
+    )
+}
+
+fn record(message: &BorrowedMessage<'_>) -> Record {
+    Record {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+    }
 }
 
 /// How many records an uncommitted reader sees and a committed one does not: what aborted transactions left behind.
