@@ -157,5 +157,5 @@ fn is_crate_path(product: &str, at: usize, name: &str) -> bool {
     let declared = product.contains(&format!("mod {name};"));
     let is_path = product[at + name.len()..].starts_with("::");
     let is_use = before.ends_with("use ") || before.ends_with("extern crate ");
-    (is_path || is_use) && !(declared && !absolute)
+    (is_path || is_use) && (absolute || !declared)
 }

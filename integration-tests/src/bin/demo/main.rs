@@ -7,7 +7,7 @@ mod args;
 mod fleet;
 mod tally;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ fn run(args: &Args) -> Result<bool> {
     Ok(right && audited)
 }
 
-fn generate(brokers: &str, args: &Args, home: &PathBuf) -> Result<Worker> {
+fn generate(brokers: &str, args: &Args, home: &Path) -> Result<Worker> {
     let number = |n: u64| n.to_string();
     let (windows, speed, seed) = (
         number(args.windows()),
