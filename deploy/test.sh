@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Runs the named suites (unit, integration) and ends with one line, "N passed, N failed"; the exit code says the same.
+# A suite that does not compile, or whose process dies without a result, counts as one failure.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/millstream/target}"
+export MILLSTREAM_BIN="${MILLSTREAM_BIN:-$CARGO_TARGET_DIR/release/millstream}"
+
+readonly STARTED=$SECONDS
+LOG=$(mktemp)
+trap 'rm -f "$LOG"' EXIT
+PASSED=0 FAILED=0 COMPILES=yes
+
+# Runs a command, shows its output and adds its results to the sums.
+suite() { # COMMAND...
+  echo "==> $*"
+  "$@" 2>&1 | tee "$LOG"
+  local status=${PIPESTATUS[0]} passed failed
+  # test result: FAILED. 3 passed; 1 failed; 0 ignored; ...
+  read -r passed failed < <(awk '/^test result: / { passed += $4; failed += $6 } END { print passed + 0, failed + 0 }' "$LOG")
+  if [ "$status" -ne 0 ] && [ $((passed + failed)) -eq 0 ]; then COMPILES=no; fi
+  if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
+  PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
+  return "$status"
+}
+
+unit() { suite cargo test --release --workspace --lib --bins --no-fail-fast; }
+
+# Two tests at a time: each runs several worker processes against the one shared broker.
+integration() {
+  suite deploy/build.sh || return
+  suite cargo test --release --workspace --test main --no-fail-fast -- --test-threads=2
+}
+
+for name in "$@"; do
+  # What does not compile once fails once.
+  [ "$COMPILES" = yes ] || break
+  case "$name" in
+    unit | integration) "$name" || true ;;
+    *) echo "unknown suite '$name'"; FAILED=$((FAILED + 1)) ;;
+  esac
+done
+
+echo "took $((SECONDS - STARTED)) s"
+# Nothing passed and nothing failed is not a success.
+if [ "$PASSED" -eq 0 ] && [ "$FAILED" -eq 0 ]; then FAILED=1; fi
+echo "$PASSED passed, $FAILED failed"
+[ "$FAILED" -eq 0 ]
