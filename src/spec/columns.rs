@@ -6,7 +6,7 @@
 use chrono::format::{Item, StrftimeItems};
 
 use super::diagnostic::{Diagnostic, Span};
-use super::fields::{Fields, Keys, entries, listed, text, texts};
+use super::fields::{Fields, Keys, entries, text, texts};
 use super::yaml::{Content, Entry, Node};
 use super::{ColumnSpec, ColumnType, Spanned};
 
@@ -84,16 +84,20 @@ pub(super) fn columns(
     Some(columns)
 }
 
+/// Whether a column's value is, or has as its `type`, a decimal without its closing bracket.
 fn is_torn_decimal(node: &Node) -> bool {
     match &node.content {
         Content::Scalar(scalar) => {
             scalar.text.starts_with("decimal(") && !scalar.text.contains(')')
         }
-        Content::Mapping(entries) => entries
-            .iter()
-            .any(|entry| entry.key.value == "type" && is_torn_decimal(&entry.value)),
+        Content::Mapping(entries) => torn_type(entries).is_some(),
         _ => false,
     }
+}
+
+fn torn_type(entries: &[Entry]) -> Option<&Node> {
+    let entry = entries.iter().find(|entry| entry.key.value == "type")?;
+    is_torn_decimal(&entry.value).then_some(&entry.value)
 }
 
 fn column(owner: &str, entry: &Entry, found: &mut Vec<Diagnostic>) -> ColumnSpec {
@@ -109,8 +113,13 @@ fn column(owner: &str, entry: &Entry, found: &mut Vec<Diagnostic>) -> ColumnSpec
         required: false,
         name,
     };
-    if !matches!(entry.value.content, Content::Mapping(_)) {
-        if let Some(given) = text(&label, &entry.value, found) {
+    let only_type = match &entry.value.content {
+        // The other half of the type would be an unknown key.
+        Content::Mapping(entries) => torn_type(entries),
+        _ => Some(&entry.value),
+    };
+    if let Some(node) = only_type {
+        if let Some(given) = text(&label, node, found) {
             spec.kind = column_type(&label, &given, found);
         }
         return spec;
@@ -155,13 +164,7 @@ fn column_type(label: &str, given: &Spanned<String>, found: &mut Vec<Diagnostic>
             let unknown = Diagnostic::new("unknown-type", given.span, message);
             found.push(match known {
                 Some((_, ours)) => unknown.with_help(format!("did you mean `{ours}`?")),
-                None => {
-                    let near = unknown.with_closest(other, TYPES);
-                    match near.help {
-                        Some(_) => near,
-                        None => near.with_help(format!("the types are {}", listed(&TYPES))),
-                    }
-                }
+                None => unknown.with_closest(other, TYPES),
             });
             UNREADABLE
         }

@@ -45,23 +45,41 @@ impl Diagnostic {
         self
     }
 
-    /// The same with "did you mean", where there is a candidate near `word`.
+    /// The same with "did you mean", where there is a candidate near `word`; else a few candidates are all named.
     #[must_use]
     pub fn with_closest<'a>(
         mut self,
         word: &str,
         candidates: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        if let Some(near) = closest(word, candidates) {
-            self.help = Some(format!("did you mean `{near}`?"));
-        }
+        let candidates: Vec<&str> = candidates.into_iter().collect();
+        self.help = match closest(word, candidates.iter().copied()) {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None if (1..=MOST_NAMED).contains(&candidates.len()) => {
+                Some(format!("write {}", listed(&candidates)))
+            }
+            None => None,
+        };
         self
     }
 }
 
-/// The order in which diagnostics are shown: by position, then by code.
+/// Longer lists of candidates help nobody.
+const MOST_NAMED: usize = 12;
+
+/// "`a`, `b` or `c`".
+pub fn listed(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => "nothing".to_owned(),
+    }
+}
+
+/// The order in which diagnostics are shown: by position; those at one place keep their order.
 pub fn sort(found: &mut [Diagnostic]) {
-    found.sort_by(|a, b| (a.span, a.code, &a.message).cmp(&(b.span, b.code, &b.message)));
+    found.sort_by_key(|one| (one.span.line, one.span.column));
 }
 
 /// The candidate that `word` was probably meant to be: equal but for case, a few typing errors away, or begun by it.

@@ -4,7 +4,7 @@
 //! This file knows no key itself.
 
 use super::Spanned;
-use super::diagnostic::{Diagnostic, Span};
+use super::diagnostic::{Diagnostic, Span, listed};
 use super::duration::{self, DurationError};
 use super::yaml::{Content, Entry, Node, Scalar, Style};
 
@@ -44,12 +44,8 @@ impl<'n> Fields<'n> {
                 continue;
             }
             let message = format!("{owner} has no key `{}`", key.value);
-            let mut unknown = Diagnostic::new("unknown-key", key.span, message)
-                .with_closest(&key.value, keys.known.iter().copied());
-            if unknown.help.is_none() {
-                unknown = unknown.with_help(format!("its keys are {}", listed(keys.known)));
-            }
-            found.push(unknown);
+            let unknown = Diagnostic::new("unknown-key", key.span, message);
+            found.push(unknown.with_closest(&key.value, keys.known.iter().copied()));
         }
         Some(Fields {
             owner,
@@ -111,23 +107,21 @@ impl<'n> Fields<'n> {
             return Some(*value);
         }
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let accepted = format!("write {}", listed(&names));
         if later.contains(&given.value.as_str()) {
             let message = format!(
                 "{}: `{}` is not supported yet",
                 self.label(key),
                 given.value
             );
-            found.push(Diagnostic::new("not-supported", given.span, message).with_help(accepted));
+            found.push(
+                Diagnostic::new("not-supported", given.span, message)
+                    .with_help(format!("write {}", listed(&names))),
+            );
             return None;
         }
         let message = format!("{} cannot be `{}`", self.label(key), given.value);
-        let mut wrong = Diagnostic::new("invalid-value", given.span, message)
-            .with_closest(&given.value, names.iter().copied());
-        if wrong.help.is_none() {
-            wrong = wrong.with_help(accepted);
-        }
-        found.push(wrong);
+        let wrong = Diagnostic::new("invalid-value", given.span, message);
+        found.push(wrong.with_closest(&given.value, names));
         None
     }
 
@@ -294,15 +288,5 @@ fn wrong_kind(
     if !matches!(content, Content::Refused) {
         let message = format!("{label} must be {expected}, not {}", content.kind());
         found.push(Diagnostic::new("wrong-kind", span, message));
-    }
-}
-
-/// "`a`, `b` or `c`".
-pub(super) fn listed(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    match quoted.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
-        None => "none".to_owned(),
     }
 }

@@ -4,7 +4,7 @@
 //! `columns`; whether the event time's column exists is checked by `validate`.
 
 use super::columns;
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, closest};
 use super::duration;
 use super::fields::{Fields, Keys};
 use super::read::LATER_FORMATS;
@@ -109,14 +109,13 @@ fn start(fields: &Fields<'_>, found: &mut Vec<Diagnostic>) -> Start {
     }
     let label = fields.label("start");
     let message = format!("{label} cannot be `{}`", given.value);
-    let mut wrong = Diagnostic::new("invalid-value", given.span, message)
-        .with_closest(&given.value, ["earliest", "latest"]);
-    if wrong.help.is_none() {
-        wrong = wrong.with_help(
-            "write earliest, latest, RFC 3339 such as 2024-05-01T00:00:00Z, or milliseconds since 1970",
-        );
-    }
-    found.push(wrong);
+    let help = match closest(&given.value, ["earliest", "latest"]) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "write earliest, latest, RFC 3339 such as 2024-05-01T00:00:00Z, or milliseconds \
+                 since 1970"
+            .to_owned(),
+    };
+    found.push(Diagnostic::new("invalid-value", given.span, message).with_help(help));
     Start::Earliest
 }
 

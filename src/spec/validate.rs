@@ -3,7 +3,7 @@
 //! Invariant: pure; a value that reading could not make out (an empty text) is skipped, so that one mistake gives one
 //! diagnostic. Nodes that nothing reads are allowed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::diagnostic::{Diagnostic, Span};
 use super::{ColumnType, SourceSpec, Spanned, TopologySpec};
@@ -104,20 +104,19 @@ fn event_time(source: &SourceSpec, found: &mut Vec<Diagnostic>) {
 }
 
 fn references(spec: &TopologySpec, found: &mut Vec<Diagnostic>) {
-    let names = || {
-        let sources = spec.sources.iter().map(|source| source.name.value.as_str());
-        sources.chain(spec.nodes.iter().map(|node| node.name.value.as_str()))
-    };
+    let sources = spec.sources.iter().map(|source| source.name.value.as_str());
+    let nodes = spec.nodes.iter().map(|node| node.name.value.as_str());
+    let names: BTreeSet<&str> = sources.chain(nodes).collect();
     for sink in &spec.sinks {
         let from = &sink.from;
-        if !from.value.is_empty() && !names().any(|name| name == from.value) {
+        if !from.value.is_empty() && !names.contains(from.value.as_str()) {
             let message = format!(
                 "sink `{}` reads from `{}`, which is no node and no source",
                 sink.name.value, from.value
             );
             found.push(
                 Diagnostic::new("unknown-node", from.span, message)
-                    .with_closest(&from.value, names()),
+                    .with_closest(&from.value, names.iter().copied()),
             );
         }
         let mut seen = HashSet::new();

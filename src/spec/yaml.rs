@@ -267,6 +267,9 @@ impl Builder<'_> {
         let line = mark.line().checked_sub(1).and_then(|at| self.lines.get(at));
         let start = span_at(mark, 1);
         let first_line = text.lines().next().map_or(0, |line| line.chars().count());
+        // An absent value may be marked behind the last line.
+        let null = matches!(style, TScalarStyle::Plain)
+            && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL");
         let (style, span, inner) = match style {
             TScalarStyle::Plain => {
                 let here = line.map(|line| line.chars().skip(mark.col()));
@@ -309,8 +312,6 @@ impl Builder<'_> {
                 (style, span, span)
             }
         };
-        let null =
-            style == Style::Plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL");
         let content = match null {
             true => Content::Nothing,
             false => Content::Scalar(Scalar { text, style, inner }),
