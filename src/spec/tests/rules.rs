@@ -383,3 +383,12 @@ fn missing_keys_name_their_owner() {
         ]
     );
 }
+
+#[test]
+fn unreadable_columns_are_no_second_error_at_the_event_time() {
+    let found = brief(&GOOD.replace("{ timestamp: timestamp_ms, page: string }", "text"));
+    assert_eq!(
+        found,
+        ["6:14 wrong-kind: `columns` of source `clicks` must be a mapping, not text"]
+    );
+}
