@@ -78,7 +78,8 @@ const REJECTS: Keys = Keys {
     later: &[],
 };
 
-/// Reads as much of the file as can be read, and where the reject topic is named, if it is. `None` only where the syntax is broken, which is then among `found`.
+/// Reads as much of the file as can be read, and where the reject topic is named, if it is. `None` only where the
+/// syntax is broken or the whole is no mapping, which is then among `found`.
 pub(super) fn read(
     file: &str,
     text: &str,
