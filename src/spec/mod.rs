@@ -3,10 +3,18 @@
 //! Invariant: a `TopologySpec` that is returned has passed every check that needs no SQL: names, references, types,
 //! durations. All errors of a file are returned at once. SQL is checked by `plan/`.
 
+mod columns;
 pub mod diagnostic;
 pub mod duration;
+mod fields;
+pub mod locate;
 mod read;
+pub mod size;
+mod source;
+#[cfg(test)]
+mod tests;
 mod validate;
+pub(crate) mod yaml;
 
 use diagnostic::{Diagnostic, Span};
 
@@ -61,13 +69,18 @@ pub enum ColumnType {
     Int32,
     Int64,
     Double,
-    Decimal { precision: u8, scale: i8 },
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
     /// An integer, milliseconds since 1970.
     TimestampMs,
     /// An integer, seconds since 1970.
     TimestampS,
     /// Text: RFC 3339, or the strftime `pattern` (UTC where the pattern has no zone).
-    Timestamp { pattern: Option<String> },
+    Timestamp {
+        pattern: Option<String>,
+    },
     /// Text `YYYY-MM-DD`.
     Date,
 }
@@ -97,7 +110,8 @@ pub enum Start {
 #[derive(Debug, Clone)]
 pub struct NodeSpec {
     pub name: Spanned<String>,
-    /// The text, and where its first character stands: for a block scalar the first line below the `|`.
+    /// The text, and where its first character stands: for a block scalar the first line below the `|`. Places within
+    /// the text are mapped to the file by [`locate::locate`].
     pub sql: Spanned<String>,
     pub late: LatePolicy,
     /// Where `late` stands, if it was written: it is an error on a node without a window.
@@ -146,7 +160,14 @@ pub enum TimestampFormat {
 /// # Errors
 /// Every diagnostic of the file, in the order of their positions.
 pub fn read(file: &str, text: &str) -> Result<TopologySpec, Vec<Diagnostic>> {
-    let spec = read::read(file, text)?;
-    let found = validate::validate(&spec);
-    if found.is_empty() { Ok(spec) } else { Err(found) }
+    let mut found = Vec::new();
+    let read = read::read(file, text, &mut found);
+    if let Some((spec, rejects)) = &read {
+        validate::validate(spec, *rejects, &mut found);
+    }
+    diagnostic::sort(&mut found);
+    match read {
+        Some((spec, _)) if found.is_empty() => Ok(spec),
+        _ => Err(found),
+    }
 }
