@@ -5,8 +5,12 @@
 //! committed state by `committed`. They know neither Kafka nor tasks.
 
 pub mod accumulator;
+#[cfg(test)]
+mod fixtures;
 pub mod fold;
+mod groups;
 pub mod map;
+mod rows;
 pub mod window;
 
 use crate::batch::{Cause, SourceRows};
@@ -26,9 +30,20 @@ pub enum RejectOrigin {
     /// A record that this task has read.
     Record { rows: Arc<SourceRows>, record: u32 },
     /// A record that another task has read, carried along with its row.
-    Carried { sub_topology: String, partition: i32, offset: i64, record: Carried },
+    Carried {
+        sub_topology: String,
+        partition: i32,
+        offset: i64,
+        record: Carried,
+    },
     /// Rows folded together by another task, which read them from between these offsets.
-    Range { sub_topology: String, partition: i32, first: i64, last: i64, rows: u64 },
+    Range {
+        sub_topology: String,
+        partition: i32,
+        first: i64,
+        last: i64,
+        rows: u64,
+    },
     /// The result of an aggregate; the text says what is known (window, key).
     Derived(String),
 }
