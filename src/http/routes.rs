@@ -30,13 +30,22 @@ pub(super) fn router(metrics: Arc<Metrics>, status: Arc<dyn StatusSource>) -> Ro
 }
 
 async fn metrics_page(State(sources): State<Sources>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], sources.metrics.render())
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        sources.metrics.render(),
+    )
 }
 
 async fn ready_page(State(sources): State<Sources>) -> impl IntoResponse {
     match sources.status.ready() {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        Err(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {reason}\n"),
+        ),
     }
 }
 

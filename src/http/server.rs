@@ -16,12 +16,17 @@ const GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("http.bind: \"{bind}\" is no address: write host:port, for example 127.0.0.1:9400, or off")]
+    #[error(
+        "http.bind: \"{bind}\" is no address: write host:port, for example 127.0.0.1:9400, or off"
+    )]
     Address { bind: String },
     #[error(
         "http.bind: cannot listen on {address}: {source}; set http.bind to a free port, to port 0 for any, or to off"
     )]
-    Bind { address: SocketAddr, source: std::io::Error },
+    Bind {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     #[error("the HTTP server's thread: {0}")]
     Thread(std::io::Error),
 }
@@ -51,20 +56,29 @@ impl Server {
             .to_socket_addrs()
             .ok()
             .and_then(|mut found| found.next())
-            .ok_or_else(|| Error::Address { bind: bind.to_owned() })?;
-        let listener = TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
+            .ok_or_else(|| Error::Address {
+                bind: bind.to_owned(),
+            })?;
+        let listener =
+            TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
         let bound = listener.local_addr().map_err(Error::Thread)?;
         listener.set_nonblocking(true).map_err(Error::Thread)?;
         let (stop, stopped) = oneshot::channel();
         let router = routes::router(metrics, status);
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::Thread)?;
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || runtime.block_on(serve(listener, router, stopped)))
             .map_err(Error::Thread)?;
         tracing::info!(address = %bound, "serving /metrics, /health, /ready and /status");
-        Ok(Some(Server { address: bound, stop: Some(stop), thread: Some(thread) }))
+        Ok(Some(Server {
+            address: bound,
+            stop: Some(stop),
+            thread: Some(thread),
+        }))
     }
 
     /// The address really bound.
@@ -146,7 +160,11 @@ mod tests {
 
     fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
@@ -155,7 +173,9 @@ mod tests {
     fn start() -> (Arc<Fixed>, Arc<Metrics>, Server) {
         let status = Arc::new(Fixed(Mutex::new(Ok(()))));
         let metrics = Arc::new(Metrics::new());
-        let server = Server::start("127.0.0.1:0", metrics.clone(), status.clone()).unwrap().unwrap();
+        let server = Server::start("127.0.0.1:0", metrics.clone(), status.clone())
+            .unwrap()
+            .unwrap();
         (status, metrics, server)
     }
 
@@ -167,14 +187,20 @@ mod tests {
         let answer = get(server.address(), "/ready");
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.contains("counts/3 is parked"), "{answer}");
-        assert!(get(server.address(), "/health").starts_with("HTTP/1.1 200"), "a process that is not ready is healthy");
+        assert!(
+            get(server.address(), "/health").starts_with("HTTP/1.1 200"),
+            "a process that is not ready is healthy"
+        );
     }
 
     #[test]
     fn pages_show_what_was_handed_in() {
         let (_, metrics, server) = start();
         metrics.flow.records_out.with(["output"]).inc_by(42);
-        assert!(get(server.address(), "/metrics").contains("millstream_records_out_total{sink=\"output\"} 42"));
+        assert!(
+            get(server.address(), "/metrics")
+                .contains("millstream_records_out_total{sink=\"output\"} 42")
+        );
         assert!(get(server.address(), "/status").contains("\"task\":\"clicks/0\""));
         assert!(get(server.address(), "/nothing").starts_with("HTTP/1.1 404"));
     }
@@ -184,8 +210,14 @@ mod tests {
         let (_, _, server) = start();
         let bind = server.address().to_string();
         let status = Arc::new(Fixed(Mutex::new(Ok(()))));
-        let error = Server::start(&bind, Arc::new(Metrics::new()), status).err().unwrap().to_string();
-        assert!(error.contains("http.bind") && error.contains(&bind), "{error}");
+        let error = Server::start(&bind, Arc::new(Metrics::new()), status)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("http.bind") && error.contains(&bind),
+            "{error}"
+        );
     }
 
     #[test]
@@ -201,8 +233,14 @@ mod tests {
     #[test]
     fn off_starts_nothing_and_nonsense_is_refused() {
         let status = || Arc::new(Fixed(Mutex::new(Ok(()))));
-        assert!(Server::start("off", Arc::new(Metrics::new()), status()).unwrap().is_none());
-        let error = Server::start("nine", Arc::new(Metrics::new()), status()).err().unwrap();
+        assert!(
+            Server::start("off", Arc::new(Metrics::new()), status())
+                .unwrap()
+                .is_none()
+        );
+        let error = Server::start("nine", Arc::new(Metrics::new()), status())
+            .err()
+            .unwrap();
         assert!(matches!(error, Error::Address { .. }));
     }
 }

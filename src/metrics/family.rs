@@ -82,11 +82,25 @@ const WRONG: &str = "metric names are valid and used once";
 
 impl Builder {
     pub fn new() -> Self {
-        Builder { registry: Registry::new(), definitions: vec![] }
+        Builder {
+            registry: Registry::new(),
+            definitions: vec![],
+        }
     }
 
-    fn define<const N: usize>(&mut self, kind: Kind, name: &'static str, labels: [&'static str; N], help: &'static str) {
-        self.definitions.push(Definition { name, kind, labels: labels.to_vec(), help });
+    fn define<const N: usize>(
+        &mut self,
+        kind: Kind,
+        name: &'static str,
+        labels: [&'static str; N],
+        help: &'static str,
+    ) {
+        self.definitions.push(Definition {
+            name,
+            kind,
+            labels: labels.to_vec(),
+            help,
+        });
     }
 
     pub fn counter<const N: usize>(
@@ -97,7 +111,9 @@ impl Builder {
     ) -> CounterFamily<N> {
         self.define(Kind::Counter, name, labels, help);
         let family = IntCounterVec::new(Opts::new(name, help), &labels).expect(WRONG);
-        self.registry.register(Box::new(family.clone())).expect(WRONG);
+        self.registry
+            .register(Box::new(family.clone()))
+            .expect(WRONG);
         CounterFamily(family)
     }
 
@@ -109,7 +125,9 @@ impl Builder {
     ) -> GaugeFamily<N> {
         self.define(Kind::Gauge, name, labels, help);
         let family = IntGaugeVec::new(Opts::new(name, help), &labels).expect(WRONG);
-        self.registry.register(Box::new(family.clone())).expect(WRONG);
+        self.registry
+            .register(Box::new(family.clone()))
+            .expect(WRONG);
         GaugeFamily(family)
     }
 
@@ -124,7 +142,9 @@ impl Builder {
         self.define(Kind::Histogram, name, labels, help);
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let family = HistogramVec::new(options, &labels).expect(WRONG);
-        self.registry.register(Box::new(family.clone())).expect(WRONG);
+        self.registry
+            .register(Box::new(family.clone()))
+            .expect(WRONG);
         HistogramFamily(family)
     }
 }

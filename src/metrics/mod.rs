@@ -7,7 +7,9 @@
 mod family;
 pub mod names;
 
-pub use family::{Counter, CounterFamily, Definition, Gauge, GaugeFamily, Histogram, HistogramFamily, Kind};
+pub use family::{
+    Counter, CounterFamily, Definition, Gauge, GaugeFamily, Histogram, HistogramFamily, Kind,
+};
 pub use names::Metrics;
 
 use std::fmt::Write;
@@ -22,7 +24,11 @@ pub fn reference() -> String {
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for definition in Metrics::new().definitions() {
-        let labels: Vec<String> = definition.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels: Vec<String> = definition
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
         // Writing to a String cannot fail.
         let _ = writeln!(
             page,
@@ -51,11 +57,28 @@ mod tests {
         let metrics = Metrics::new();
         let mut seen = BTreeSet::new();
         for definition in metrics.definitions() {
-            assert!(seen.insert(definition.name), "{} is named twice", definition.name);
-            assert!(definition.name.starts_with("millstream_"), "{}", definition.name);
+            assert!(
+                seen.insert(definition.name),
+                "{} is named twice",
+                definition.name
+            );
+            assert!(
+                definition.name.starts_with("millstream_"),
+                "{}",
+                definition.name
+            );
             let total = definition.name.ends_with("_total");
-            assert_eq!(total, definition.kind == Kind::Counter, "{}", definition.name);
-            assert!(definition.help.ends_with('.'), "{}: the help is a sentence", definition.name);
+            assert_eq!(
+                total,
+                definition.kind == Kind::Counter,
+                "{}",
+                definition.name
+            );
+            assert!(
+                definition.help.ends_with('.'),
+                "{}: the help is a sentence",
+                definition.name
+            );
         }
         assert!(seen.len() > 20);
     }
@@ -67,10 +90,22 @@ mod tests {
         metrics.flow.lag.with(["clicks", "3"]).set(-1);
         metrics.commits.duration.with([]).observe(0.02);
         let text = metrics.render();
-        assert!(text.contains("millstream_records_in_total{partition=\"3\",source=\"clicks\"} 7"), "{text}");
-        assert!(text.contains("millstream_source_lag_records{partition=\"3\",source=\"clicks\"} -1"), "{text}");
-        assert!(text.contains("millstream_commit_duration_seconds_count 1"), "{text}");
-        assert!(text.contains("# HELP millstream_records_in_total "), "{text}");
+        assert!(
+            text.contains("millstream_records_in_total{partition=\"3\",source=\"clicks\"} 7"),
+            "{text}"
+        );
+        assert!(
+            text.contains("millstream_source_lag_records{partition=\"3\",source=\"clicks\"} -1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("millstream_commit_duration_seconds_count 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# HELP millstream_records_in_total "),
+            "{text}"
+        );
     }
 
     #[test]
@@ -82,6 +117,9 @@ mod tests {
         metrics.forget_task(&["counts"], 1);
         let text = metrics.render();
         assert!(!text.contains("partition=\"1\""), "{text}");
-        assert!(text.contains("millstream_watermark_ms{node=\"counts\",partition=\"2\"} 6"), "{text}");
+        assert!(
+            text.contains("millstream_watermark_ms{node=\"counts\",partition=\"2\"} 6"),
+            "{text}"
+        );
     }
 }

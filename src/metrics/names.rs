@@ -7,9 +7,13 @@ use super::family::{Builder, CounterFamily, Definition, GaugeFamily, HistogramFa
 use prometheus::{Registry, TextEncoder};
 
 /// Commits: from a millisecond to a minute.
-const COMMIT_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
+const COMMIT_SECONDS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0,
+];
 /// Restores, takeovers and saves: from ten milliseconds to an hour.
-const TASK_SECONDS: [f64; 12] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0];
+const TASK_SECONDS: [f64; 12] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0,
+];
 
 /// All metrics of a process.
 pub struct Metrics {
@@ -85,7 +89,15 @@ impl Metrics {
         let tasks = Tasks::new(&mut builder);
         let state = State::new(&mut builder);
         let client = Client::new(&mut builder);
-        Metrics { registry: builder.registry, definitions: builder.definitions, flow, commits, tasks, state, client }
+        Metrics {
+            registry: builder.registry,
+            definitions: builder.definitions,
+            flow,
+            commits,
+            tasks,
+            state,
+            client,
+        }
     }
 
     pub fn definitions(&self) -> &[Definition] {
@@ -95,14 +107,21 @@ impl Metrics {
     /// All values in the Prometheus text format.
     pub fn render(&self) -> String {
         // Encoding fails only for families without a name or a value; `gather` hands out none.
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_default()
     }
 
     /// Takes the gauges of a task away that this process does not run any more. `names` are its source and nodes.
     pub fn forget_task(&self, names: &[&str], partition: i32) {
         let partition = partition.to_string();
         for name in names {
-            for family in [&self.flow.lag, &self.flow.watermark, &self.flow.watermark_lag, &self.flow.idle] {
+            for family in [
+                &self.flow.lag,
+                &self.flow.watermark,
+                &self.flow.watermark_lag,
+                &self.flow.idle,
+            ] {
                 family.forget([name, &partition]);
             }
             for layer in ["overlay", "hot", "store"] {
@@ -124,8 +143,16 @@ impl Flow {
         let partition = ["source", "partition"];
         let task = ["node", "partition"];
         Flow {
-            records_in: b.counter("millstream_records_in_total", partition, "Records read from a source's topic."),
-            bytes_in: b.counter("millstream_bytes_in_total", partition, "Bytes of keys and values read."),
+            records_in: b.counter(
+                "millstream_records_in_total",
+                partition,
+                "Records read from a source's topic.",
+            ),
+            bytes_in: b.counter(
+                "millstream_bytes_in_total",
+                partition,
+                "Bytes of keys and values read.",
+            ),
             records_out: b.counter(
                 "millstream_records_out_total",
                 ["sink"],

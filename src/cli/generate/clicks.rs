@@ -73,7 +73,12 @@ impl Clicks {
     pub fn new(mut shape: Shape) -> Self {
         shape.start_ms = shape.start_ms.div_euclid(WINDOW_MS) * WINDOW_MS;
         let random = StdRng::seed_from_u64(shape.seed);
-        Clicks { shape, random, next: 0, waiting: BinaryHeap::new() }
+        Clicks {
+            shape,
+            random,
+            next: 0,
+            waiting: BinaryHeap::new(),
+        }
     }
 
     /// The start of the first window, ms since 1970.
@@ -84,7 +89,11 @@ impl Clicks {
     /// Names of the pages, by [`Click::page`].
     pub fn page_names(&self) -> Vec<String> {
         (0..self.shape.pages as usize)
-            .map(|page| PAGES.get(page).map_or_else(|| format!("/page-{}", page + 1), |name| (*name).to_owned()))
+            .map(|page| {
+                PAGES
+                    .get(page)
+                    .map_or_else(|| format!("/page-{}", page + 1), |name| (*name).to_owned())
+            })
             .collect()
     }
 
@@ -94,10 +103,15 @@ impl Clicks {
         let per_window = u64::from(shape.pages) * u64::from(shape.per_page);
         let (window, within) = (number / per_window, number % per_window);
         // Clicks of all pages take turns, so that each page has one in every step of WINDOW_MS / per_page.
-        let into_window = (i128::from(within) * i128::from(WINDOW_MS) / i128::from(per_window)) as i64;
+        let into_window =
+            (i128::from(within) * i128::from(WINDOW_MS) / i128::from(per_window)) as i64;
         let time = shape.start_ms + window as i64 * WINDOW_MS + into_window;
         match shape.windows {
-            Some(windows) if time >= shape.start_ms + windows as i64 * WINDOW_MS + shape.closing_ms => None,
+            Some(windows)
+                if time >= shape.start_ms + windows as i64 * WINDOW_MS + shape.closing_ms =>
+            {
+                None
+            }
             _ => Some(time),
         }
     }
@@ -123,7 +137,11 @@ impl Iterator for Clicks {
         // Whatever happens later arrives no earlier than it happens: the first to arrive is certain once its arrival
         // lies before the event time of the next click.
         while let Some(time) = self.event_time(self.next) {
-            if self.waiting.peek().is_some_and(|Reverse(first)| first.arrival_ms < time) {
+            if self
+                .waiting
+                .peek()
+                .is_some_and(|Reverse(first)| first.arrival_ms < time)
+            {
                 break;
             }
             let click = self.draw(time);
@@ -155,17 +173,25 @@ mod tests {
     fn each_page_has_exactly_its_clicks_in_each_window() {
         let mut counts = BTreeMap::new();
         for click in Clicks::new(shape()) {
-            *counts.entry((click.event_time_ms.div_euclid(WINDOW_MS), click.page)).or_insert(0) += 1;
+            *counts
+                .entry((click.event_time_ms.div_euclid(WINDOW_MS), click.page))
+                .or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 3 * 6);
         assert!(counts.values().all(|n| *n == 100), "{counts:?}");
-        assert_eq!(counts.keys().next().unwrap().0 * WINDOW_MS, 1_699_999_995_000, "rounded down to a window");
+        assert_eq!(
+            counts.keys().next().unwrap().0 * WINDOW_MS,
+            1_699_999_995_000,
+            "rounded down to a window"
+        );
     }
 
     #[test]
     fn a_page_is_clicked_evenly_in_event_time() {
-        let mut times: Vec<i64> =
-            Clicks::new(shape()).filter(|click| click.page == 3).map(|click| click.event_time_ms).collect();
+        let mut times: Vec<i64> = Clicks::new(shape())
+            .filter(|click| click.page == 3)
+            .map(|click| click.event_time_ms)
+            .collect();
         times.sort_unstable();
         let gaps: BTreeSet<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert_eq!(gaps, BTreeSet::from([150]));
@@ -186,13 +212,18 @@ mod tests {
             behind += usize::from(*seen > click.event_time_ms);
         }
         assert!(worst <= 200, "{worst}");
-        assert!(worst > 100 && behind > 500, "the disorder bites: worst {worst}, {behind} behind");
+        assert!(
+            worst > 100 && behind > 500,
+            "the disorder bites: worst {worst}, {behind} behind"
+        );
     }
 
     #[test]
     fn records_of_one_page_lie_on_all_partitions() {
-        let partitions: BTreeSet<i32> =
-            Clicks::new(shape()).filter(|click| click.page == 0).map(|click| click.partition).collect();
+        let partitions: BTreeSet<i32> = Clicks::new(shape())
+            .filter(|click| click.page == 0)
+            .map(|click| click.partition)
+            .collect();
         assert_eq!(partitions, BTreeSet::from([0, 1, 2, 3]));
     }
 
@@ -207,7 +238,13 @@ mod tests {
     #[test]
     fn closing_clicks_go_past_the_last_window_by_as_much_as_asked() {
         let last = |closing_ms| {
-            Clicks::new(Shape { closing_ms, ..shape() }).map(|click| click.event_time_ms).max().unwrap()
+            Clicks::new(Shape {
+                closing_ms,
+                ..shape()
+            })
+            .map(|click| click.event_time_ms)
+            .max()
+            .unwrap()
         };
         let end = 1_699_999_995_000 + 3 * WINDOW_MS;
         assert!(last(0) < end);
@@ -216,18 +253,36 @@ mod tests {
 
     #[test]
     fn without_disorder_clicks_arrive_as_they_happen_and_endless_goes_on() {
-        let clicks: Vec<Click> = Clicks::new(Shape { disorder_ms: 0, windows: None, ..shape() }).take(5000).collect();
+        let clicks: Vec<Click> = Clicks::new(Shape {
+            disorder_ms: 0,
+            windows: None,
+            ..shape()
+        })
+        .take(5000)
+        .collect();
         assert!(clicks.is_sorted_by_key(|click| click.number));
     }
 
     #[test]
     fn a_click_is_one_json_document() {
-        let clicks = Clicks::new(Shape { pages: 7, ..shape() });
+        let clicks = Clicks::new(Shape {
+            pages: 7,
+            ..shape()
+        });
         let names = clicks.page_names();
-        let click = Click { arrival_ms: 0, number: 0, event_time_ms: 12, page: 6, partition: 0 };
+        let click = Click {
+            arrival_ms: 0,
+            number: 0,
+            event_time_ms: 12,
+            page: 6,
+            partition: 0,
+        };
         let mut out = vec![1, 2, 3];
         click.write_json(&names, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), r#"{"timestamp": 12, "page": "/page-7"}"#);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"timestamp": 12, "page": "/page-7"}"#
+        );
         assert_eq!(names[0], "/help");
     }
 }

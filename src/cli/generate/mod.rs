@@ -36,9 +36,9 @@ pub struct ClicksArgs {
     /// Topic to write to; it must exist
     #[arg(long, default_value = "input")]
     topic: String,
-    /// Windows of 15 s of event time; 0 for endless
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    windows: u64,
+    /// Windows of 15 s of event time; 0 for endless [default: 20, or as many as --count needs]
+    #[arg(long, value_name = "N")]
+    windows: Option<u64>,
     /// Pages; the first six are those of Flink's playground
     #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pages: u32,
@@ -104,6 +104,7 @@ impl Pace {
     }
 }
 
+const DEFAULT_WINDOWS: u64 = 20;
 /// How long the producer may wait for the last acknowledgements.
 const FLUSH: Duration = Duration::from_secs(60);
 /// Between two lines of progress.
@@ -120,17 +121,27 @@ fn generate_clicks(args: &ClicksArgs, global: &Global) -> anyhow::Result<u8> {
     let cluster = global.connect("millstream-generate")?;
     let topics = cluster.admin.topics(std::slice::from_ref(&args.topic))?;
     let Some(topic) = topics.into_iter().find(|topic| topic.name == args.topic) else {
-        bail!("topic {} does not exist; make it with `millstream topics create FILE`", args.topic);
+        bail!(
+            "topic {} does not exist; make it with `millstream topics create FILE`",
+            args.topic
+        );
     };
     let partitions = args.partitions.unwrap_or(topic.partitions);
     if partitions > topic.partitions {
-        bail!("topic {} has {} partitions, not {partitions}", args.topic, topic.partitions);
+        bail!(
+            "topic {} has {} partitions, not {partitions}",
+            args.topic,
+            topic.partitions
+        );
     }
     let clicks = Clicks::new(Shape {
         pages: args.pages,
         per_page: args.per_page,
-        // A count alone bounds the clicks: the number of windows follows from it.
-        windows: (args.windows > 0 && args.count.is_none()).then_some(args.windows),
+        windows: match args.windows {
+            Some(0) => None,
+            Some(windows) => Some(windows),
+            None => args.count.is_none().then_some(DEFAULT_WINDOWS),
+        },
         closing_ms: args.closing_ms,
         disorder_ms: args.disorder_ms,
         partitions,
@@ -176,7 +187,9 @@ fn send(
         producer.send(&args.topic, click.partition, &document)?;
         sent += 1;
     }
-    producer.finish(FLUSH).context("not every click was acknowledged")?;
+    producer
+        .finish(FLUSH)
+        .context("not every click was acknowledged")?;
     Ok(sent)
 }
 
@@ -186,8 +199,14 @@ mod tests {
 
     #[test]
     fn speed_scales_event_time_and_rate_counts_clicks() {
-        assert_eq!(Pace::Speed(10.0).due(999, 15_000), Duration::from_millis(1500));
-        assert_eq!(Pace::Rate(100.0).due(250, 15_000), Duration::from_millis(2500));
+        assert_eq!(
+            Pace::Speed(10.0).due(999, 15_000),
+            Duration::from_millis(1500)
+        );
+        assert_eq!(
+            Pace::Rate(100.0).due(250, 15_000),
+            Duration::from_millis(2500)
+        );
         assert_eq!(Pace::Unlimited.due(1_000_000, 15_000), Duration::ZERO);
         assert_eq!(Pace::Speed(10.0).due(0, -5), Duration::ZERO);
     }
