@@ -17,4 +17,6 @@ pub trait StatusSource: Send + Sync {
     /// # Errors
     /// The reason, for people: it names a refused or parked task.
     fn ready(&self) -> Result<(), String>;
+    /// All metrics in the Prometheus text format; see [`crate::metrics::Metrics::render`].
+    fn metrics(&self) -> String;
 }

@@ -4,8 +4,7 @@
 //! dropped), the port is free and the thread gone, within [`GRACE`] even if a client does not read its answer.
 
 use super::{StatusSource, routes};
-use crate::metrics::Metrics;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,10 +15,6 @@ const GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(
-        "http.bind: \"{bind}\" is no address: write host:port, for example 127.0.0.1:9400, or off"
-    )]
-    Address { bind: String },
     #[error(
         "http.bind: cannot listen on {address}: {source}; set http.bind to a free port, to port 0 for any, or to off"
     )]
@@ -39,32 +34,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds and serves. `bind` is the setting `http.bind`: `host:port`, port 0 for any free one, or `off`, for which
-    /// there is no server.
+    /// Binds and serves. `bind` is the setting `http.bind`: port 0 for any free one; `None`, for which there is no
+    /// server, where it is `off`.
     ///
     /// # Errors
-    /// The address cannot be understood or is in use.
-    pub fn start(
-        bind: &str,
-        metrics: Arc<Metrics>,
-        status: Arc<dyn StatusSource>,
-    ) -> Result<Option<Server>, Error> {
-        if bind == "off" {
-            return Ok(None);
-        }
-        let address = bind
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut found| found.next())
-            .ok_or_else(|| Error::Address {
-                bind: bind.to_owned(),
-            })?;
-        let listener =
-            TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
+    /// The address is in use or not ours.
+    pub fn start(bind: Option<SocketAddr>, status: Arc<dyn StatusSource>) -> Result<Option<Server>, Error> {
+        let Some(address) = bind else { return Ok(None) };
+        let listener = TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
         let bound = listener.local_addr().map_err(Error::Thread)?;
         listener.set_nonblocking(true).map_err(Error::Thread)?;
         let (stop, stopped) = oneshot::channel();
-        let router = routes::router(metrics, status);
+        let router = routes::router(status);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -142,11 +123,15 @@ async fn serve(listener: TcpListener, router: axum::Router, stopped: oneshot::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::sync::Mutex;
 
-    struct Fixed(Mutex<Result<(), String>>);
+    struct Fixed {
+        ready: Mutex<Result<(), String>>,
+        metrics: Metrics,
+    }
 
     impl StatusSource for Fixed {
         fn status(&self) -> serde_json::Value {
@@ -154,93 +139,71 @@ mod tests {
         }
 
         fn ready(&self) -> Result<(), String> {
-            self.0.lock().unwrap().clone()
+            self.ready.lock().unwrap().clone()
+        }
+
+        fn metrics(&self) -> String {
+            self.metrics.render()
         }
     }
 
     fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
     }
 
-    fn start() -> (Arc<Fixed>, Arc<Metrics>, Server) {
-        let status = Arc::new(Fixed(Mutex::new(Ok(()))));
-        let metrics = Arc::new(Metrics::new());
-        let server = Server::start("127.0.0.1:0", metrics.clone(), status.clone())
-            .unwrap()
-            .unwrap();
-        (status, metrics, server)
+    fn fixed() -> Arc<Fixed> {
+        Arc::new(Fixed { ready: Mutex::new(Ok(())), metrics: Metrics::new() })
+    }
+
+    fn start() -> (Arc<Fixed>, Server) {
+        let status = fixed();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let server = Server::start(Some(any), status.clone()).unwrap().unwrap();
+        (status, server)
     }
 
     #[test]
     fn ready_follows_the_status_source_and_says_why_not() {
-        let (status, _, server) = start();
+        let (status, server) = start();
         assert!(get(server.address(), "/ready").starts_with("HTTP/1.1 200"));
-        *status.0.lock().unwrap() = Err("task counts/3 is parked: record too large".to_owned());
+        *status.ready.lock().unwrap() = Err("task counts/3 is parked: record too large".to_owned());
         let answer = get(server.address(), "/ready");
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.contains("counts/3 is parked"), "{answer}");
-        assert!(
-            get(server.address(), "/health").starts_with("HTTP/1.1 200"),
-            "a process that is not ready is healthy"
-        );
+        let health = get(server.address(), "/health");
+        assert!(health.starts_with("HTTP/1.1 200"), "a process that is not ready is healthy");
     }
 
     #[test]
     fn pages_show_what_was_handed_in() {
-        let (_, metrics, server) = start();
-        metrics.flow.records_out.with(["output"]).inc_by(42);
-        assert!(
-            get(server.address(), "/metrics")
-                .contains("millstream_records_out_total{sink=\"output\"} 42")
-        );
+        let (status, server) = start();
+        status.metrics.flow.records_out.with(["output"]).inc_by(42);
+        let metrics = get(server.address(), "/metrics");
+        assert!(metrics.contains("millstream_records_out_total{sink=\"output\"} 42"), "{metrics}");
         assert!(get(server.address(), "/status").contains("\"task\":\"clicks/0\""));
         assert!(get(server.address(), "/nothing").starts_with("HTTP/1.1 404"));
     }
 
     #[test]
-    fn a_port_in_use_names_the_setting() {
-        let (_, _, server) = start();
-        let bind = server.address().to_string();
-        let status = Arc::new(Fixed(Mutex::new(Ok(()))));
-        let error = Server::start(&bind, Arc::new(Metrics::new()), status)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            error.contains("http.bind") && error.contains(&bind),
-            "{error}"
-        );
+    fn a_port_in_use_names_the_setting_and_off_starts_nothing() {
+        let (_, server) = start();
+        let address = server.address();
+        let error = Server::start(Some(address), fixed()).err().unwrap().to_string();
+        assert!(error.contains("http.bind") && error.contains(&address.to_string()), "{error}");
+        assert!(Server::start(None, fixed()).unwrap().is_none());
     }
 
     #[test]
     fn stopping_frees_the_port_even_while_a_client_holds_its_connection() {
-        let (_, _, server) = start();
+        let (_, server) = start();
         let address = server.address();
         let held = TcpStream::connect(address).unwrap();
         server.stop();
         TcpListener::bind(address).expect("the port is free again");
         drop(held);
-    }
-
-    #[test]
-    fn off_starts_nothing_and_nonsense_is_refused() {
-        let status = || Arc::new(Fixed(Mutex::new(Ok(()))));
-        assert!(
-            Server::start("off", Arc::new(Metrics::new()), status())
-                .unwrap()
-                .is_none()
-        );
-        let error = Server::start("nine", Arc::new(Metrics::new()), status())
-            .err()
-            .unwrap();
-        assert!(matches!(error, Error::Address { .. }));
     }
 }
