@@ -11,6 +11,7 @@ pub mod window;
 
 use crate::batch::{Cause, SourceRows};
 use crate::state::block::Carried;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A record or row that could not be processed.
@@ -34,7 +35,7 @@ pub enum RejectOrigin {
 
 /// What became of the rows that a node received; committed with the task's facts.
 /// `received = filtered + used + rejected + late`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeCounts {
     pub received: u64,
     /// Rows that WHERE or HAVING dropped.
@@ -42,4 +43,14 @@ pub struct NodeCounts {
     pub used: u64,
     pub rejected: u64,
     pub late: u64,
+}
+
+impl NodeCounts {
+    pub fn add(&mut self, more: &NodeCounts) {
+        self.received += more.received;
+        self.filtered += more.filtered;
+        self.used += more.used;
+        self.rejected += more.rejected;
+        self.late += more.late;
+    }
 }

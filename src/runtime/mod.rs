@@ -1,1 +1,17 @@
-//! stub
+//! The engine at work: worker threads, their tasks, and the process around them.
+//!
+//! Invariant: decisions come from `protocol/`, algorithms from `operator/`; this layer carries them out, and is the only
+//! one with threads and channels. It reads time only through the clock it is given.
+
+pub mod board;
+pub mod error;
+mod janitor;
+mod outbox;
+pub mod process;
+mod rebalance;
+mod scout;
+pub mod shared;
+pub mod startup;
+pub mod task;
+mod telemetry;
+mod worker;

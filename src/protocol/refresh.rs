@@ -1,0 +1,124 @@
+//! Refresh instead of compaction: the task itself keeps its changelog short.
+//!
+//! A cycle begins right after a save. From then on every commit carries a slice of the store's rows, in key order,
+//! before its own changes; rows that changed since the last save are left out, because their change stands after the
+//! cycle's begin. When the slices have gone once through the store, everything before the cycle's begin is dead.
+//!
+//! Invariant: replay from `complete_from` finds every row. This file decides; it reads no store.
+
+use super::facts::{CURSOR_BYTES, ChangelogFacts, RefreshCycle};
+
+/// Bytes of rows that a commit may carry at least, and at most.
+const SLICE_MIN: u64 = 256 << 10;
+const SLICE_MAX: u64 = 4 << 20;
+
+/// The refresh of one task's changelog: the committed facts, and what the open transaction makes of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refresh {
+    facts: ChangelogFacts,
+}
+
+impl Refresh {
+    pub fn new(facts: ChangelogFacts) -> Self {
+        Refresh { facts }
+    }
+
+    pub fn complete_from(&self) -> i64 {
+        self.facts.complete_from
+    }
+
+    pub fn log_bytes(&self) -> u64 {
+        self.facts.bytes
+    }
+
+    /// Right after a save: begins a cycle where the log is long enough and none is under way. `next_offset` is an offset
+    /// after the task's last committed block and not after its next one.
+    pub fn after_save(&mut self, next_offset: i64, min_log_bytes: u64) {
+        if self.facts.cycle.is_none() && self.facts.bytes >= min_log_bytes {
+            self.begin(next_offset);
+        }
+    }
+
+    /// Begins a cycle whatever the log's length: the log was damaged from outside.
+    pub fn begin(&mut self, next_offset: i64) {
+        self.facts.cycle = Some(RefreshCycle { begin: next_offset, bytes: 0, cursor: Vec::new() });
+    }
+
+    /// The slice that the next commit carries: the key after which it begins, and its bytes at most.
+    pub fn slice(&self, own_change_bytes: u64) -> Option<(&[u8], u64)> {
+        let cycle = self.facts.cycle.as_ref()?;
+        Some((&cycle.cursor, own_change_bytes.clamp(SLICE_MIN, SLICE_MAX)))
+    }
+
+    /// The slice went up to `last` (`None`: through the end of the store).
+    pub fn sliced(&mut self, last: Option<&[u8]>) {
+        let Some(cycle) = &mut self.facts.cycle else { return };
+        match last {
+            Some(last) => cycle.cursor = last.to_vec(),
+            None => {
+                self.facts.complete_from = cycle.begin;
+                self.facts.bytes = cycle.bytes;
+                self.facts.cycle = None;
+            }
+        }
+    }
+
+    /// The commit writes this many bytes of blocks.
+    pub fn wrote(&mut self, bytes: u64) {
+        self.facts.bytes += bytes;
+        if let Some(cycle) = &mut self.facts.cycle {
+            cycle.bytes += bytes;
+        }
+    }
+
+    /// As committed with the task.
+    pub fn facts(&self) -> ChangelogFacts {
+        let mut facts = self.facts.clone();
+        if let Some(cycle) = &mut facts.cycle {
+            cycle.cursor.truncate(CURSOR_BYTES);
+        }
+        facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_moves_complete_from_to_its_begin_only_when_it_has_gone_through() {
+        let mut refresh = Refresh::default();
+        refresh.wrote(99);
+        refresh.after_save(10, 100);
+        assert_eq!(refresh.slice(0), None, "the log is short");
+        refresh.wrote(1);
+        refresh.after_save(20, 100);
+        assert_eq!(refresh.slice(0), Some((&b""[..], SLICE_MIN)));
+        refresh.sliced(Some(b"k1"));
+        refresh.wrote(30);
+        assert_eq!(refresh.complete_from(), 0);
+        assert_eq!(refresh.slice(u64::MAX), Some((&b"k1"[..], SLICE_MAX)));
+        refresh.sliced(None);
+        assert_eq!((refresh.complete_from(), refresh.log_bytes()), (20, 30));
+        assert_eq!(refresh.slice(0), None);
+    }
+
+    #[test]
+    fn a_save_in_mid_cycle_does_not_move_its_begin() {
+        let mut refresh = Refresh::default();
+        refresh.begin(5);
+        refresh.wrote(1000);
+        refresh.after_save(50, 100);
+        refresh.sliced(None);
+        assert_eq!(refresh.complete_from(), 5);
+    }
+
+    #[test]
+    fn a_long_cursor_is_cut_in_the_facts_only() {
+        let mut refresh = Refresh::default();
+        refresh.begin(5);
+        refresh.sliced(Some(&[7; 500]));
+        assert_eq!(refresh.facts().cycle.map(|c| c.cursor.len()), Some(CURSOR_BYTES));
+        assert_eq!(refresh.slice(0).map(|s| s.0.len()), Some(500));
+    }
+}

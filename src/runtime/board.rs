@@ -1,0 +1,104 @@
+//! What the process shows of itself: every task with its phase and facts, and why it is not ready.
+//!
+//! Invariant: written by the worker threads after each commit and change of phase, read by HTTP; it decides nothing.
+
+use crate::protocol::TaskId;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One task as `/status` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskStatus {
+    pub task: String,
+    pub thread: usize,
+    pub phase: &'static str,
+    /// Why it is parked or refused.
+    pub cause: Option<String>,
+    pub input: String,
+    pub position: i64,
+    pub epoch: u64,
+    /// The watermark that the task forwards, ms; null before the first.
+    pub watermark_ms: Option<i64>,
+    pub idle: bool,
+    /// From assignment to the end of the claim.
+    pub takeover_ms: Option<u64>,
+    pub state: Option<StateStatus>,
+    pub counts: serde_json::Value,
+}
+
+/// The state of a keyed task.
+#[derive(Debug, Clone, Serialize)]
+pub struct StateStatus {
+    pub hot_rows: u64,
+    pub hot_bytes: u64,
+    pub unsaved_bytes: u64,
+    pub store_rows: u64,
+    pub store_bytes: u64,
+    pub changelog_bytes: u64,
+    pub changelog_complete_from: i64,
+}
+
+#[derive(Default)]
+struct Inner {
+    tasks: BTreeMap<TaskId, TaskStatus>,
+    /// Reasons not to be ready, by what they concern.
+    troubles: BTreeMap<String, String>,
+    joined: bool,
+}
+
+#[derive(Default)]
+pub struct Board {
+    inner: Mutex<Inner>,
+}
+
+impl Board {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_task(&self, task: &TaskId, status: TaskStatus) {
+        self.inner().tasks.insert(task.clone(), status);
+    }
+
+    pub fn remove_task(&self, task: &TaskId) {
+        self.inner().tasks.remove(task);
+    }
+
+    /// The process has its place in the group (maybe without tasks).
+    pub fn joined(&self) {
+        self.inner().joined = true;
+    }
+
+    pub fn has_joined(&self) -> bool {
+        self.inner().joined
+    }
+
+    /// A reason not to be ready; `None` takes it back.
+    pub fn trouble(&self, about: &str, reason: Option<String>) {
+        let mut inner = self.inner();
+        match reason {
+            Some(reason) => inner.troubles.insert(about.to_string(), reason),
+            None => inner.troubles.remove(about),
+        };
+    }
+
+    pub fn tasks(&self) -> Vec<TaskStatus> {
+        self.inner().tasks.values().cloned().collect()
+    }
+
+    /// # Errors
+    /// Every reason why the process is not ready.
+    pub fn ready(&self) -> Result<(), String> {
+        let inner = self.inner();
+        let mut reasons: Vec<String> = inner.troubles.iter().map(|(about, why)| format!("{about}: {why}")).collect();
+        if !inner.joined {
+            reasons.push("not a member of the consumer group yet".into());
+        }
+        for task in inner.tasks.values().filter(|t| t.phase != "running") {
+            let cause = task.cause.as_deref().map(|c| format!(" ({c})")).unwrap_or_default();
+            reasons.push(format!("task {} is {}{cause}", task.task, task.phase));
+        }
+        if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
+    }
+}

@@ -1,0 +1,218 @@
+//! A worker process: the member, the worker threads, the takeover and the janitor, started and stopped together.
+//!
+//! Invariant: worker threads hold no task before the member has assigned it and none after `stop` has returned. A thread
+//! that panics stops the process: others take its tasks over from what is committed.
+
+use super::board::Board;
+use super::janitor;
+use super::rebalance::Rebalancer;
+use super::scout;
+use super::shared::{Cluster, CommitProgress, Fences, Shared, Tuning};
+use super::startup::{self, StartError};
+use super::worker::{Command, Ended, Lines, Worker};
+use crate::broker::kafka::{KafkaClients, KafkaConfig, Member};
+use crate::broker::{Admin, Group};
+use crate::clock::{Clock, SystemClock};
+use crate::metrics::Metrics;
+use crate::plan::graph::Plan;
+use crate::protocol::ownership::Ownership;
+use crate::settings::{Settings, StoreKind};
+use crate::state::Stores;
+use crate::state::directory::StateDirectory;
+use crate::state::memory::MemoryStores;
+use crate::state::rocksdb::{RocksStores, StoreBudget};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How a process is to run, beside its settings.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// The topology file, for messages.
+    pub file: String,
+    pub until_end: bool,
+}
+
+/// How long leaving the group may take.
+const LEAVE: Duration = Duration::from_secs(45);
+
+/// A running process.
+pub struct Process {
+    pub shared: Arc<Shared>,
+    member: Arc<Member>,
+    threads: Vec<(Sender<Command>, JoinHandle<()>)>,
+    ended: Arc<Mutex<Vec<Ended>>>,
+    stopping: Arc<AtomicBool>,
+    _directory: StateDirectory,
+}
+
+impl Process {
+    /// Starts everything; returns when the member has begun to join.
+    ///
+    /// # Errors
+    /// What a user can mend: Kafka is not there, topics are missing or have the wrong shape, the state directory is used.
+    pub fn start(plan: Plan, settings: &Settings, options: &RunOptions) -> Result<Process, StartError> {
+        let directory = StateDirectory::open(&settings.state.dir, &plan.app)?;
+        let worker_id = directory.worker_id(settings.worker.id.as_deref())?;
+        let clients = KafkaClients::new(kafka_config(&plan.app, &worker_id, settings));
+        let admin = clients.admin()?;
+        let group: Arc<dyn Group> = clients.group(admin.clone())?;
+        let cluster = Cluster::default();
+        let topics = &settings.topics;
+        let (replication, min_insync) = (topics.replication, topics.min_insync_replicas);
+        startup::prepare(admin.as_ref(), &plan, &options.file, replication, min_insync, &cluster)?;
+        let tuning = tuning(&plan.app, &worker_id, settings, options);
+        tracing::info!(
+            app = plan.app,
+            worker_id,
+            threads = tuning.threads,
+            state = %directory.stores_path().display(),
+            "starting"
+        );
+        let stores = open_stores(&directory, settings)?;
+        let shared = Arc::new(Shared {
+            plan,
+            tuning,
+            clients: Box::new(clients.clone()),
+            admin: admin as Arc<dyn Admin>,
+            group,
+            stores,
+            clock: Arc::new(SystemClock::new()),
+            ownership: Ownership::default(),
+            cluster,
+            board: Board::default(),
+            metrics: Metrics::new(),
+            fences: Fences::default(),
+            progress: CommitProgress::default(),
+            membership: OnceLock::new(),
+        });
+        Self::start_threads(shared, &clients, directory)
+    }
+
+    fn start_threads(shared: Arc<Shared>, clients: &KafkaClients, directory: StateDirectory) -> Result<Process, StartError> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let ended: Arc<Mutex<Vec<Ended>>> = Arc::default();
+        let (questions, asked) = channel();
+        let (deletions, ordered) = channel();
+        spawn("takeover", { let shared = shared.clone(); move || scout::run(&shared, &asked) })?;
+        spawn("janitor", { let shared = shared.clone(); move || janitor::run(&shared, &ordered) })?;
+        let mut threads = Vec::new();
+        for index in 0..shared.tuning.threads {
+            let (commands, orders) = channel();
+            let lines = Lines { commands: orders, questions: questions.clone(), deletions: deletions.clone() };
+            let seed = rand::random();
+            let worker = Worker::new(index, shared.clone(), lines, seed)?;
+            let ended = ended.clone();
+            let handle = spawn(&format!("worker-{index}"), move || run_worker(worker, index, &ended))?;
+            threads.push((commands, handle));
+        }
+        let rebalancer = Rebalancer::new(shared.clone(), threads.iter().map(|(commands, _)| commands.clone()).collect());
+        let tasks: Vec<String> = shared.plan.sub_topologies.iter().map(|s| shared.plan.tasks_topic(&s.name)).collect();
+        let member = clients.member(&tasks, Arc::new(rebalancer))?;
+        // Set once, here: a second value cannot come.
+        let _ = shared.membership.set(member.clone());
+        Ok(Process { shared, member, threads, ended, stopping, _directory: directory })
+    }
+
+    /// Looks after the threads; returns the cause for which the process has to stop by itself.
+    pub fn check(&self) -> Option<String> {
+        let limit = self.shared.tuning.commit_deadline;
+        let overdue = self.shared.progress.overdue(self.shared.clock.elapsed(), limit);
+        for thread in 0..self.shared.tuning.threads {
+            let late = overdue.contains(&thread).then(|| format!("its commit lasts longer than {limit:?}"));
+            self.shared.board.trouble(&format!("commit of thread {thread}"), late);
+        }
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().find_map(|end| match end {
+            Ended::Fatal(cause) => Some(cause.clone()),
+            Ended::Stopped if self.stopping.load(Ordering::Relaxed) => None,
+            Ended::Stopped => Some("a worker thread has stopped".into()),
+        })
+    }
+
+    /// Commits, closes the tasks, leaves the group.
+    pub fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Err(error) = self.member.stop(LEAVE) {
+            tracing::warn!(%error, "the group was not left properly; its members notice after the session timeout");
+        }
+        for (commands, _) in &self.threads {
+            // A thread that has ended needs no order.
+            let _ = commands.send(Command::Stop);
+        }
+        for (_, handle) in self.threads {
+            if handle.join().is_err() {
+                tracing::error!("a worker thread panicked while stopping");
+            }
+        }
+    }
+}
+
+/// Steps the worker until it ends; a panic is an end, too.
+fn run_worker(mut worker: Worker, index: usize, ended: &Mutex<Vec<Ended>>) {
+    let steps = std::panic::AssertUnwindSafe(|| {
+        loop {
+            if let Some(end) = worker.turn() {
+                return end;
+            }
+        }
+    });
+    let end = std::panic::catch_unwind(steps).unwrap_or_else(|_| {
+        Ended::Fatal(format!("worker thread {index} panicked; its tasks are taken over from what is committed"))
+    });
+    ended.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+}
+
+fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, StartError> {
+    let builder = std::thread::Builder::new().name(name.to_string());
+    builder.spawn(run).map_err(|e| StartError::Other(format!("cannot start the thread {name}: {e}")))
+}
+
+fn open_stores(directory: &StateDirectory, settings: &Settings) -> Result<Box<dyn Stores>, StartError> {
+    Ok(match settings.state.store {
+        StoreKind::Memory => Box::new(MemoryStores::new()),
+        StoreKind::RocksDb => {
+            let share = settings.memory.budget as usize / 8;
+            let budget = StoreBudget { block_cache_bytes: share, write_buffer_bytes: share };
+            Box::new(RocksStores::open(&directory.stores_path(), budget)?)
+        }
+    })
+}
+
+/// How the memory budget is divided: block cache and write buffers an eighth each (above), hot layers three eighths,
+/// fetched records and records to be sent an eighth each; the last eighth is for batches, folds and the rest.
+fn tuning(app: &str, worker_id: &str, settings: &Settings, options: &RunOptions) -> Tuning {
+    let threads = settings.worker.threads;
+    let share = settings.memory.budget as usize / 8;
+    Tuning {
+        app: app.to_string(),
+        worker_id: worker_id.to_string(),
+        threads,
+        commit_interval: settings.commit.interval,
+        commit_max_bytes: settings.commit.max_bytes as usize,
+        commit_deadline: settings.commit.deadline,
+        transaction_timeout: settings.commit.transaction_timeout,
+        release_deadline: settings.group.release_deadline,
+        save_interval: settings.state.save_interval,
+        changelog_keep: settings.changelog.keep,
+        refresh_min_log: settings.changelog.refresh_min_log,
+        hot_bytes: share * 3 / threads,
+        pending_bytes: (share / 4 / threads).max(1 << 20),
+        until_end: options.until_end,
+    }
+}
+
+fn kafka_config(app: &str, worker_id: &str, settings: &Settings) -> KafkaConfig {
+    let share = settings.memory.budget as usize / 8 / settings.worker.threads;
+    let mut config = KafkaConfig::new(&settings.kafka.bootstrap_servers, app, worker_id);
+    config.properties = settings.kafka.properties.clone();
+    config.session_timeout_ms = settings.group.session_timeout.as_millis() as u32;
+    config.heartbeat_ms = settings.group.heartbeat_interval.as_millis() as u32;
+    config.transaction_timeout_ms = settings.commit.transaction_timeout.as_millis() as u32;
+    config.static_instance = settings.worker.static_membership.then(|| worker_id.to_string());
+    config.fetch_queue_bytes = share;
+    config.produce_queue_bytes = share;
+    config
+}

@@ -1,0 +1,148 @@
+//! The group's callback: which thread gets a task, and the release of tasks before the group hands them on.
+//!
+//! Invariant: a revoked task is given back only after its thread has answered "closed", or after that thread's producer
+//! was fenced; assignment numbers rise before that, so that a thread that slept through it cannot commit.
+
+use super::shared::Shared;
+use super::worker::Command;
+use crate::broker::{GroupMetadata, RebalanceListener};
+use crate::fetch::TopicPartition;
+use crate::protocol::TaskId;
+use crate::protocol::ownership::Taken;
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Tells worker threads what the group has decided.
+pub struct Rebalancer {
+    shared: Arc<Shared>,
+    threads: Vec<Mutex<Sender<Command>>>,
+    placed: Mutex<BTreeMap<TaskId, usize>>,
+}
+
+impl Rebalancer {
+    pub fn new(shared: Arc<Shared>, threads: Vec<Sender<Command>>) -> Self {
+        let threads = threads.into_iter().map(Mutex::new).collect();
+        Rebalancer { shared, threads, placed: Mutex::default() }
+    }
+
+    fn placed(&self) -> MutexGuard<'_, BTreeMap<TaskId, usize>> {
+        self.placed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, thread: usize, command: Command) {
+        let sender = self.threads[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        // A thread that has ended takes no commands; the supervisor stops the process for it.
+        let _ = sender.send(command);
+    }
+
+    /// The task behind a partition of a tasks topic.
+    fn task_of(&self, at: &TopicPartition) -> Option<TaskId> {
+        let sub = self.shared.plan.sub_topologies.iter().find(|s| self.shared.plan.tasks_topic(&s.name) == *at.topic)?;
+        Some(TaskId::new(sub.name.as_str(), at.partition))
+    }
+
+    fn tasks_of(&self, partitions: &[TopicPartition]) -> Vec<TaskId> {
+        partitions.iter().filter_map(|at| self.task_of(at)).collect()
+    }
+
+    /// Sends every thread its part of the release; returns the threads with their answers.
+    fn order_release(&self, tasks: &[TaskId], clean: bool) -> Vec<(usize, Receiver<()>)> {
+        let mut by_thread: BTreeMap<usize, Vec<TaskId>> = BTreeMap::new();
+        for task in tasks {
+            if let Some(thread) = self.placed().remove(task) {
+                by_thread.entry(thread).or_default().push(task.clone());
+            }
+        }
+        let mut waiting = Vec::new();
+        for (thread, tasks) in by_thread {
+            let (done, closed) = channel();
+            self.send(thread, Command::Release { tasks, clean, done });
+            waiting.push((thread, closed));
+        }
+        waiting
+    }
+
+    /// Waits for "closed"; fences the producers of threads that do not answer in time.
+    fn wait_or_fence(&self, waiting: Vec<(usize, Receiver<()>)>) {
+        let deadline = self.shared.clock.elapsed() + self.shared.tuning.release_deadline;
+        for (thread, closed) in waiting {
+            let left = deadline.saturating_sub(self.shared.clock.elapsed());
+            if closed.recv_timeout(left).is_err() {
+                self.fence(thread);
+            }
+        }
+    }
+
+    fn fence(&self, thread: usize) {
+        let tuning = &self.shared.tuning;
+        let transactional_id = format!("{}-{}-{thread}", tuning.app, tuning.worker_id);
+        tracing::warn!(thread, transactional_id, "the thread does not close its tasks in time: fencing its producer");
+        self.shared.fences.add(thread);
+        // The tasks must not be handed on before this has worked.
+        while let Err(error) = self.shared.group.settle(&transactional_id) {
+            tracing::warn!(thread, %error, "fencing failed; trying again");
+        }
+    }
+}
+
+/// The thread that gets a task: fewest tasks of its kind, then fewest at all.
+fn choose(placed: &BTreeMap<TaskId, usize>, threads: usize, task: &TaskId) -> usize {
+    let load = |thread: usize| {
+        let mine = placed.iter().filter(|(_, t)| **t == thread);
+        let same = mine.clone().filter(|(id, _)| id.sub_topology == task.sub_topology).count();
+        (same, mine.count(), thread)
+    };
+    (0..threads).min_by_key(|thread| load(*thread)).unwrap_or(0)
+}
+
+impl RebalanceListener for Rebalancer {
+    fn assigned(&self, partitions: &[TopicPartition], group: &GroupMetadata) {
+        self.shared.board.joined();
+        for task in self.tasks_of(partitions) {
+            let assignment = self.shared.ownership.assign(&task);
+            let taken = Taken { member_id: group.member_id.clone(), assignment };
+            let mut placed = self.placed();
+            let thread = choose(&placed, self.threads.len(), &task);
+            placed.insert(task.clone(), thread);
+            drop(placed);
+            tracing::info!(%task, thread, assignment, "assigned");
+            self.send(thread, Command::Take { task, taken });
+        }
+    }
+
+    fn revoked(&self, partitions: &[TopicPartition]) {
+        let tasks = self.tasks_of(partitions);
+        tracing::info!(tasks = tasks.len(), "revoked");
+        let waiting = self.order_release(&tasks, true);
+        self.wait_or_fence(waiting);
+        tasks.iter().for_each(|task| self.shared.ownership.release(task));
+    }
+
+    fn lost(&self, partitions: &[TopicPartition]) {
+        let tasks = self.tasks_of(partitions);
+        tracing::warn!(tasks = tasks.len(), "the membership was lost; what was not committed is aborted and the group joined again");
+        tasks.iter().for_each(|task| self.shared.ownership.release(task));
+        let waiting = self.order_release(&tasks, false);
+        self.wait_or_fence(waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_of_each_kind_are_spread_over_the_threads() {
+        let mut placed = BTreeMap::new();
+        for (sub, partition) in [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("b", 3), ("b", 5)] {
+            let task = TaskId::new(sub, partition);
+            let thread = choose(&placed, 2, &task);
+            placed.insert(task, thread);
+        }
+        for sub in ["a", "b"] {
+            let on = |thread| placed.iter().filter(|(id, t)| &*id.sub_topology == sub && **t == thread).count();
+            assert_eq!(on(0), on(1), "{sub}");
+        }
+    }
+}

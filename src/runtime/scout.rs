@@ -1,0 +1,142 @@
+//! The takeover's eyes: one thread per process that asks Kafka where tasks stand, and settles dead owners.
+//!
+//! Invariant: it only looks and settles as [`Takeover`] decides; tasks run in their worker threads, which never wait
+//! for a look. A task that was released meanwhile is dropped at the next round.
+
+use super::shared::Shared;
+use crate::broker::{Error, GroupMember};
+use crate::plan::graph::Input;
+use crate::protocol::TaskId;
+use crate::protocol::facts::Facts;
+use crate::protocol::ownership::Taken;
+use crate::protocol::takeover::{Claimant, Decision, Offsets, Refusal, Takeover, View};
+use crate::spec::Start;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+/// Between two looks at tasks that have to wait.
+const ROUND: Duration = Duration::from_millis(20);
+/// How long one question for stable offsets may take.
+const ASK: Duration = Duration::from_millis(150);
+
+/// A task whose position a worker thread wants to know.
+pub struct Question {
+    pub task: TaskId,
+    pub taken: Taken,
+    pub reply: Sender<Answer>,
+}
+
+/// What a takeover found.
+pub struct Answer {
+    pub task: TaskId,
+    pub taken: Taken,
+    pub found: Found,
+}
+
+pub enum Found {
+    /// Nothing was ever committed: begin at this offset.
+    Begin { position: i64 },
+    Resume { facts: Box<Facts> },
+    Restore { facts: Option<Box<Facts>>, log: crate::broker::LogRange, barrier: i64 },
+    Refused(Refusal),
+}
+
+struct Look {
+    question: Question,
+    takeover: Takeover,
+}
+
+/// Runs until every question sender is gone.
+pub fn run(shared: &Arc<Shared>, questions: &Receiver<Question>) {
+    let mut looks: Vec<Look> = Vec::new();
+    loop {
+        let wait = if looks.is_empty() { Duration::from_secs(3600) } else { ROUND };
+        match questions.recv_timeout(wait) {
+            Ok(question) => looks.push(begin(shared, question)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        looks.extend(questions.try_iter().map(|question| begin(shared, question)));
+        looks.retain(|look| shared.ownership.holds(&look.question.task, &look.question.taken));
+        looks.retain_mut(|look| match look_at(shared, look) {
+            Ok(None) => true,
+            Ok(Some(found)) => {
+                let Question { task, taken, reply } = &look.question;
+                // The worker thread may be gone: then nobody wants the answer.
+                let _ = reply.send(Answer { task: task.clone(), taken: taken.clone(), found });
+                false
+            }
+            Err(error) => {
+                tracing::warn!(task = %look.question.task, %error, "cannot see where the task stands; looking again");
+                true
+            }
+        });
+    }
+}
+
+fn begin(shared: &Shared, question: Question) -> Look {
+    let topic = shared.sub_topology(&question.task).map(|sub| (sub.fingerprint, shared.input_topic(sub)));
+    let (fingerprint, topic) = topic.unwrap_or_default();
+    let claimant = Claimant {
+        task: question.task.clone(),
+        app: shared.tuning.app.clone(),
+        worker_id: shared.tuning.worker_id.clone(),
+        fingerprint,
+        topic_id: shared.cluster.get(&topic).and_then(|t| t.id),
+    };
+    Look { question, takeover: Takeover::new(claimant) }
+}
+
+fn look_at(shared: &Shared, look: &mut Look) -> Result<Option<Found>, Error> {
+    let task = &look.question.task;
+    let view = view(shared, task)?;
+    match look.takeover.decide(&view, shared.clock.elapsed()) {
+        Decision::Wait => Ok(None),
+        Decision::Settle { transactional_id } => {
+            tracing::info!(%task, transactional_id, "ending the transaction of a worker that is gone");
+            shared.group.settle(&transactional_id)?;
+            Ok(None)
+        }
+        Decision::Begin => Ok(Some(Found::Begin { position: first_position(shared, task)? })),
+        Decision::Resume { facts } => Ok(Some(Found::Resume { facts })),
+        Decision::Restore { facts, log, barrier } => Ok(Some(Found::Restore { facts, log, barrier })),
+        Decision::Refuse(refusal) => Ok(Some(Found::Refused(refusal))),
+    }
+}
+
+fn view(shared: &Shared, task: &TaskId) -> Result<View, Error> {
+    let input = shared.input_at(task).into_iter().collect::<Vec<_>>();
+    let offsets = match shared.group.committed(&input, ASK) {
+        Ok(mut committed) => Offsets::Stable(committed.pop().flatten()),
+        Err(Error::Retriable { .. }) => {
+            let last = shared.group.committed_unstable(&input, ASK * 10)?.pop().flatten();
+            Offsets::Unstable { last }
+        }
+        Err(error) => return Err(error),
+    };
+    let changelog: Vec<_> = shared.changelog_at(task).into_iter().collect();
+    let changelog = shared.admin.log_ranges(&changelog)?.pop();
+    let written = shared.admin.log_ranges(&shared.written_by(task))?;
+    let quiet = matches!(offsets, Offsets::Stable(_))
+        && changelog.iter().chain(&written).all(|log| log.stable == log.high);
+    // Whom to ask about is of interest only where something is open.
+    let members: Vec<GroupMember> = if quiet { Vec::new() } else { shared.group.members()? };
+    Ok(View { offsets, changelog, written, members })
+}
+
+/// Where a task begins that nobody has committed yet.
+fn first_position(shared: &Shared, task: &TaskId) -> Result<i64, Error> {
+    let Some(at) = shared.input_at(task) else { return Ok(0) };
+    let at = std::slice::from_ref(&at);
+    let start = match shared.sub_topology(task).map(|sub| &sub.input) {
+        Some(Input::Source(source)) => source.spec.start,
+        _ => Start::Earliest,
+    };
+    let range = shared.admin.log_ranges(at)?.pop();
+    Ok(match start {
+        Start::Earliest => range.map_or(0, |r| r.start),
+        Start::Latest => range.map_or(0, |r| r.stable),
+        Start::Timestamp(ms) => shared.admin.offsets_at(at, ms)?.pop().unwrap_or(0),
+    })
+}

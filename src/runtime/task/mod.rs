@@ -1,0 +1,398 @@
+//! A task: one sub-topology x one partition, with its input, nodes, position and facts.
+//!
+//! ```text
+//! Positioning -> Restoring -> Claiming -> Running        any phase -> Parked (with its cause)
+//!      \____________(nothing to restore)____/            any phase -> dropped (closed)
+//! ```
+//! Invariant: `working` runs ahead of `committed` only while a transaction is open; `committed` is what Kafka has
+//! acknowledged. A task does no I/O but through the outbox and its store, and reads no clock.
+
+pub mod keyed;
+pub mod nodes;
+pub mod rejects;
+pub mod restore;
+pub mod sink;
+pub mod source;
+
+use crate::broker::CommittedOffset;
+use crate::fetch::{Fetch, TopicPartition};
+use crate::operator::NodeCounts;
+use crate::protocol::TaskId;
+use crate::protocol::facts::{BoundedRun, Counts, EventTime, Facts};
+use crate::protocol::ownership::Taken;
+use crate::runtime::error::Result;
+use crate::runtime::outbox::Outbox;
+use crate::state::block::Header;
+use crate::time::watermark::Heard;
+use keyed::{BLOCK_LIMIT, KeyedInput};
+use nodes::{Nodes, Surroundings};
+use rejects::{RejectTarget, RejectWriter};
+use restore::Restore;
+use source::SourceInput;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Rows that one step of firing emits at most.
+const FIRE_ROWS: usize = 16_384;
+
+/// Where a task stands.
+pub enum Phase {
+    /// The takeover asks Kafka for its position.
+    Positioning,
+    Restoring(Restore),
+    /// Ready to run once its first commit has claimed it.
+    Claiming,
+    Running,
+    /// It cannot go on; the others do.
+    Parked(String),
+}
+
+impl Phase {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Phase::Positioning => "positioning",
+            Phase::Restoring(_) => "restoring",
+            Phase::Claiming => "claiming",
+            Phase::Running => "running",
+            Phase::Parked(_) => "parked",
+        }
+    }
+}
+
+/// What feeds a task.
+pub enum Input {
+    Source(SourceInput),
+    Keyed(Box<KeyedInput>),
+}
+
+/// The part of the facts that moves while a transaction is open.
+#[derive(Clone)]
+struct Progress {
+    position: i64,
+    time: EventTime,
+    counts: Counts,
+    run: Option<BoundedRun>,
+}
+
+impl Progress {
+    fn of(facts: &Facts) -> Progress {
+        Progress {
+            position: facts.position,
+            time: facts.time.clone(),
+            counts: facts.counts.clone(),
+            run: facts.run.clone(),
+        }
+    }
+}
+
+/// Who seals, with which numbers.
+pub struct Sealing<'a> {
+    pub transactional_id: &'a str,
+    pub member_id: &'a str,
+    pub nonce: u64,
+    /// Tasks of this task's sub-topology.
+    pub producers: u32,
+}
+
+pub struct Task {
+    pub id: TaskId,
+    pub taken: Taken,
+    pub phase: Phase,
+    pub input_at: TopicPartition,
+    pub input: Input,
+    pub nodes: Nodes,
+    /// When it was taken, and how long the takeover lasted.
+    pub taken_at: Duration,
+    pub takeover_ms: Option<u64>,
+    committed: Facts,
+    working: Progress,
+    sealed: Option<Facts>,
+    /// Something happened since the last commit.
+    dirty: bool,
+    pending: VecDeque<(Fetch, usize)>,
+    rejects: RejectWriter,
+}
+
+impl Task {
+    /// `fresh` are the facts of a task that was never committed.
+    pub fn new(
+        id: TaskId,
+        taken: Taken,
+        input_at: TopicPartition,
+        input: Input,
+        nodes: Nodes,
+        fresh: Facts,
+        now: Duration,
+    ) -> Self {
+        Task {
+            id,
+            taken,
+            phase: Phase::Positioning,
+            input_at,
+            input,
+            nodes,
+            taken_at: now,
+            takeover_ms: None,
+            working: Progress::of(&fresh),
+            committed: fresh,
+            sealed: None,
+            dirty: false,
+            pending: VecDeque::new(),
+            rejects: RejectWriter::default(),
+        }
+    }
+
+    /// Goes on from these facts; the first commit claims the task.
+    pub fn claim_from(&mut self, facts: Facts) {
+        self.working = Progress::of(&facts);
+        self.committed = facts;
+        self.phase = Phase::Claiming;
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.committed
+    }
+
+    /// Next offset of the input, as far as it was processed (not committed).
+    pub fn position(&self) -> i64 {
+        self.working.position
+    }
+
+    pub fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
+    /// Whether the next transaction has to carry the task.
+    pub fn wants_commit(&self, producers: u32) -> bool {
+        match self.phase {
+            Phase::Claiming => true,
+            Phase::Running => self.dirty || self.nodes.has_news(self.heard(), producers),
+            _ => false,
+        }
+    }
+
+    /// Whether the open transaction holds something of the task.
+    pub fn is_touched(&self) -> bool {
+        self.dirty || self.sealed.is_some()
+    }
+
+    /// What the task would tell its shards.
+    fn heard(&self) -> Heard {
+        match (&self.input, &self.working.time) {
+            (Input::Source(source), EventTime::Source(time)) => {
+                Heard { watermark: time.watermark(source.out_of_orderness()), idle: time.idle }
+            }
+            (Input::Keyed(keyed), EventTime::Producers(time)) => {
+                let idle = keyed.idle(time) && !keyed.operator.firing();
+                Heard { watermark: keyed.operator.forwarded(), idle }
+            }
+            _ => Heard { watermark: i64::MIN, idle: false },
+        }
+    }
+
+    /// The watermark that the task forwards.
+    pub fn watermark(&self) -> Heard {
+        self.heard()
+    }
+
+    /// Closed windows wait to be emitted: no input is taken.
+    pub fn firing(&self) -> bool {
+        matches!(&self.input, Input::Keyed(keyed) if keyed.operator.firing())
+    }
+
+    /// Fetched records that wait.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.iter().map(|(fetch, _)| fetch.bytes()).sum()
+    }
+
+    /// Memory of the open transaction: folds and changes.
+    pub fn transaction_bytes(&self) -> usize {
+        let changes = if let Input::Keyed(keyed) = &self.input { keyed.operator.changed_bytes() } else { 0 };
+        self.nodes.bytes() + changes
+    }
+
+    /// Takes fetched records; those that were processed already are dropped.
+    pub fn enqueue(&mut self, fetch: Fetch) {
+        let next = self.pending.back().and_then(|(f, _)| f.next_offset()).unwrap_or(self.working.position);
+        let first = fetch.first_from(next.max(self.working.position));
+        if first < fetch.len() {
+            self.pending.push_back((fetch, first));
+        }
+    }
+
+    /// Processes what waits, until nothing does or windows fire.
+    pub fn process(&mut self, wall_ms: i64, target: &RejectTarget<'_>, outbox: &mut Outbox) -> Result<()> {
+        while !self.firing()
+            && let Some((fetch, first)) = self.pending.pop_front()
+        {
+            self.dirty = true;
+            if matches!(self.input, Input::Source(_)) {
+                self.process_source(fetch, first, wall_ms, outbox)?;
+            } else {
+                self.process_block(fetch, first)?;
+            }
+        }
+        self.rejects.write(target, outbox)?;
+        Ok(())
+    }
+
+    fn process_source(&mut self, fetch: Fetch, first: usize, wall_ms: i64, outbox: &mut Outbox) -> Result<()> {
+        let (Input::Source(source), EventTime::Source(time)) = (&mut self.input, &mut self.working.time) else {
+            return Ok(());
+        };
+        let next = fetch.next_offset().unwrap_or(self.working.position);
+        let taken = source.take(fetch, first, time, wall_ms, &mut self.rejects);
+        let counts = &mut self.working.counts;
+        counts.records += taken.records;
+        counts.rejected += taken.rejected;
+        if let Some(batch) = taken.batch {
+            let mut around =
+                Surroundings { wall_ms, outbox, rejects: &mut self.rejects, counts: counts.nodes.as_mut_slice() };
+            self.nodes.process(&batch, &mut around)?;
+        }
+        self.working.position = next;
+        Ok(())
+    }
+
+    fn process_block(&mut self, fetch: Fetch, index: usize) -> Result<()> {
+        let (Input::Keyed(keyed), EventTime::Producers(time)) = (&mut self.input, &mut self.working.time) else {
+            return Ok(());
+        };
+        keyed.take(&fetch, index, time, &mut self.working.counts.window, &mut self.rejects)?;
+        self.working.counts.records += 1;
+        self.working.position = fetch.offset(index) + 1;
+        if index + 1 < fetch.len() {
+            self.pending.push_front((fetch, index + 1));
+        }
+        Ok(())
+    }
+
+    /// Emits a chunk of closed windows; returns whether more wait.
+    pub fn fire(&mut self, wall_ms: i64, target: &RejectTarget<'_>, outbox: &mut Outbox) -> Result<bool> {
+        let Input::Keyed(keyed) = &mut self.input else { return Ok(false) };
+        if !keyed.operator.firing() {
+            return Ok(false);
+        }
+        self.dirty = true;
+        let counts = &mut self.working.counts;
+        let mut fired = NodeCounts::default();
+        if let Some(batch) = keyed.fire(FIRE_ROWS, &mut fired, &mut self.rejects)? {
+            let mut around =
+                Surroundings { wall_ms, outbox, rejects: &mut self.rejects, counts: counts.nodes.as_mut_slice() };
+            self.nodes.process(&batch, &mut around)?;
+        }
+        counts.fired.add(&fired);
+        self.rejects.write(target, outbox)?;
+        Ok(self.firing())
+    }
+
+    /// The reader reached the end of the input; `caught_up` says that it is the broker's end as well.
+    pub fn at_end(&mut self, caught_up: bool, elapsed: Duration) {
+        let waiting = !self.pending.is_empty();
+        if let Input::Source(source) = &mut self.input {
+            source.at_end(caught_up && !waiting, elapsed);
+        }
+    }
+
+    /// Looks whether the input has become idle.
+    pub fn rest(&mut self, elapsed: Duration) {
+        if let (Input::Source(source), EventTime::Source(time)) = (&self.input, &mut self.working.time)
+            && self.pending.is_empty()
+        {
+            self.dirty |= source.rest(time, elapsed);
+        }
+    }
+
+    /// Produces everything of the task that the transaction still lacks.
+    pub fn seal(&mut self, by: &Sealing<'_>, outbox: &mut Outbox) -> Result<()> {
+        let heard = self.heard();
+        let header = Header {
+            fingerprint: self.committed.fingerprint,
+            sub_topology: self.id.sub_topology.to_string(),
+            partition: self.id.partition,
+            producers: by.producers,
+            epoch: self.committed.epoch + 1,
+            nonce: by.nonce,
+            watermark: heard.watermark,
+            idle: heard.idle,
+            part: 0,
+            parts: 1,
+        };
+        if let (Input::Source(source), EventTime::Source(time)) = (&self.input, &mut self.working.time) {
+            time.tell(source.out_of_orderness());
+        }
+        let sent = self.nodes.seal(&header, BLOCK_LIMIT, outbox)?;
+        for (total, sent) in self.working.counts.sent.iter_mut().zip(sent) {
+            *total += sent;
+        }
+        let changes = match &mut self.input {
+            Input::Keyed(keyed) => Some(keyed.changes()?),
+            Input::Source(_) => None,
+        };
+        let facts = self.next_facts(by);
+        if let (Input::Keyed(keyed), Some(changes)) = (&mut self.input, changes) {
+            keyed.write(&header, changes, &facts, outbox)?;
+        }
+        self.sealed = Some(facts);
+        Ok(())
+    }
+
+    fn next_facts(&mut self, by: &Sealing<'_>) -> Facts {
+        let changelog = match &mut self.input {
+            Input::Keyed(keyed) => Some(keyed.changelog_facts()),
+            Input::Source(_) => None,
+        };
+        let Progress { position, time, counts, run } = self.working.clone();
+        Facts {
+            transactional_id: by.transactional_id.to_string(),
+            member_id: by.member_id.to_string(),
+            epoch: self.committed.epoch + 1,
+            nonce: by.nonce,
+            position,
+            fingerprint: self.committed.fingerprint,
+            topic_id: self.committed.topic_id.clone(),
+            time,
+            counts,
+            changelog,
+            run,
+        }
+    }
+
+    /// The absolute position and facts, for the transaction; only after `seal`.
+    pub fn sealed_offset(&self) -> Option<CommittedOffset> {
+        let facts = self.sealed.as_ref()?;
+        Some(CommittedOffset { at: self.input_at.clone(), offset: facts.position, metadata: facts.to_metadata() })
+    }
+
+    /// The transaction that carried the task is committed. Returns whether this was its claim.
+    pub fn committed(&mut self, blocks: &BTreeMap<TopicPartition, i64>) -> bool {
+        let Some(facts) = self.sealed.take() else { return false };
+        if let Input::Keyed(keyed) = &mut self.input {
+            keyed.committed(&facts, blocks);
+        }
+        self.nodes.committed();
+        self.committed = facts;
+        self.dirty = false;
+        let claimed = matches!(self.phase, Phase::Claiming);
+        if claimed {
+            self.phase = Phase::Running;
+        }
+        claimed
+    }
+
+    /// The open transaction is aborted: back to the committed state. The input must be read again from `position()`.
+    pub fn aborted(&mut self) {
+        self.sealed = None;
+        if let Input::Keyed(keyed) = &mut self.input {
+            keyed.aborted();
+        }
+        if let Input::Source(source) = &mut self.input {
+            source.at_end(false, Duration::ZERO);
+        }
+        self.nodes.aborted();
+        self.rejects.discard();
+        self.pending.clear();
+        self.working = Progress::of(&self.committed);
+        self.dirty = false;
+    }
+}

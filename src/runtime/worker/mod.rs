@@ -1,0 +1,204 @@
+//! A worker thread: its tasks, one data consumer, one transactional producer, stepped by [`Worker::turn`].
+//!
+//! Invariant: a turn never blocks for longer than a poll or a commit; commands are obeyed between steps, never inside
+//! a transaction's end. The thread itself is made elsewhere, so that a simulator can step many workers on one thread.
+
+mod commit;
+mod producer;
+mod settle;
+mod status;
+mod tasks;
+
+use super::janitor::Deletion;
+use super::outbox::Outbox;
+use super::scout::{Answer, Question};
+use super::shared::Shared;
+use super::task::Task;
+use crate::broker::{self, Consumer, Polled};
+use crate::fetch::TopicPartition;
+use crate::protocol::TaskId;
+use crate::protocol::commit::Streak;
+use crate::protocol::ownership::Taken;
+use producer::ProducerSlot;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+/// Longest wait for records: how late a command may be obeyed.
+const MAX_WAIT: Duration = Duration::from_millis(25);
+/// Records that one poll brings at most.
+const MAX_RECORDS: usize = 20_000;
+
+/// Orders from the group's callback and the process.
+pub enum Command {
+    Take { task: TaskId, taken: Taken },
+    /// Close the tasks and answer. `clean` commits what was processed; otherwise it is aborted.
+    Release { tasks: Vec<TaskId>, clean: bool, done: Sender<()> },
+    Stop,
+}
+
+/// Why a worker thread ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    Stopped,
+    /// The whole process has to stop, with this cause.
+    Fatal(String),
+}
+
+/// The channels of a worker.
+pub struct Lines {
+    pub commands: Receiver<Command>,
+    pub questions: Sender<Question>,
+    pub deletions: Sender<Deletion>,
+}
+
+pub struct Worker {
+    index: usize,
+    shared: Arc<Shared>,
+    consumer: Box<dyn Consumer>,
+    producer: ProducerSlot,
+    tasks: BTreeMap<TaskId, Task>,
+    /// Which task reads a partition (its input, or its changelog while it is restored).
+    routes: BTreeMap<TopicPartition, TaskId>,
+    paused: BTreeSet<TopicPartition>,
+    lines: Lines,
+    answers: (Sender<Answer>, Receiver<Answer>),
+    next_commit: Duration,
+    next_save: Duration,
+    streak: Streak,
+    /// While committing one by one: the task whose turn it is, and those that have shown that they can.
+    solo: Option<TaskId>,
+    cleared: BTreeSet<TaskId>,
+    fatal: Option<String>,
+    nonce: u64,
+}
+
+impl Worker {
+    /// `seed` makes the commit nonces; it must differ between processes and starts.
+    pub fn new(index: usize, shared: Arc<Shared>, lines: Lines, seed: u64) -> broker::Result<Self> {
+        let tuning = &shared.tuning;
+        let transactional_id = format!("{}-{}-{index}", tuning.app, tuning.worker_id);
+        let consumer = shared.clients.consumer(&format!("{}-{index}", tuning.worker_id))?;
+        let now = shared.clock.elapsed();
+        Ok(Worker {
+            index,
+            consumer,
+            producer: ProducerSlot::new(transactional_id),
+            tasks: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            lines,
+            answers: channel(),
+            next_commit: now + shared.tuning.commit_interval,
+            next_save: now + shared.tuning.save_interval,
+            streak: Streak::default(),
+            solo: None,
+            cleared: BTreeSet::new(),
+            fatal: None,
+            nonce: seed,
+            shared,
+        })
+    }
+
+    /// One step: commands, answers, records, windows, and a commit if it is due.
+    pub fn turn(&mut self) -> Option<Ended> {
+        if self.obey() {
+            return Some(Ended::Stopped);
+        }
+        if let Some(cause) = self.fatal.take() {
+            return Some(Ended::Fatal(cause));
+        }
+        if !self.ready_producer() {
+            return None;
+        }
+        self.drop_lost();
+        self.hear_answers();
+        self.receive();
+        self.work();
+        if self.commit_is_due() {
+            self.commit();
+        }
+        None
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.shared.clock.elapsed()
+    }
+
+    /// Obeys what was ordered; returns whether to stop.
+    fn obey(&mut self) -> bool {
+        while let Ok(command) = self.lines.commands.try_recv() {
+            match command {
+                Command::Take { task, taken } => self.take(task, taken),
+                Command::Release { tasks, clean, done } => {
+                    self.release(&tasks, clean);
+                    // The callback may have given up waiting.
+                    let _ = done.send(());
+                }
+                Command::Stop => return true,
+            }
+        }
+        false
+    }
+
+    fn receive(&mut self) {
+        let wait = self.patience();
+        match self.consumer.poll(wait, MAX_RECORDS) {
+            Ok(polled) => polled.into_iter().for_each(|polled| self.dispatch(polled)),
+            Err(error) => {
+                tracing::warn!(thread = self.index, %error, "reading failed; trying again");
+            }
+        }
+    }
+
+    /// How long a poll may wait: not at all while there is something to do.
+    fn patience(&self) -> Duration {
+        let busy = self.tasks.values().any(|t| t.is_running() && (t.firing() || t.pending_bytes() > 0));
+        if busy {
+            return Duration::ZERO;
+        }
+        if self.tasks.values().any(|t| t.wants_commit(self.producers_of(t))) {
+            return self.next_commit.saturating_sub(self.elapsed()).min(MAX_WAIT);
+        }
+        MAX_WAIT
+    }
+
+    fn dispatch(&mut self, polled: Polled) {
+        match polled {
+            Polled::Fetch(fetch) => {
+                let Some(id) = self.routes.get(&fetch.at).cloned() else { return };
+                self.on_fetch(&id, fetch);
+            }
+            Polled::End { at, offset, high } => {
+                let Some(id) = self.routes.get(&at).cloned() else { return };
+                self.on_end(&id, &at, offset, high);
+            }
+            Polled::OutOfRange { at } => {
+                let Some(id) = self.routes.get(&at).cloned() else { return };
+                self.on_out_of_range(&id, &at);
+            }
+            Polled::Failed { at, message } => {
+                tracing::warn!(partition = %at, message, "a partition cannot be read; the client goes on trying");
+            }
+        }
+    }
+
+    /// Tasks of the task's sub-topology.
+    fn producers_of(&self, task: &Task) -> u32 {
+        self.shared.sub_topology(&task.id).map_or(1, |sub| self.shared.tasks_of(sub))
+    }
+
+    fn outbox(&mut self) -> Option<&mut Outbox> {
+        self.producer.outbox()
+    }
+
+    fn next_nonce(&mut self) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood 2014): distinct for 2^64 steps.
+        self.nonce = self.nonce.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.nonce;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,117 @@
+//! The worker's transactional producer and its replacement.
+//!
+//! Invariant: a producer is used only after `init`, which ends whatever its transactional id had open; while there is
+//! none, nothing is processed. Replacing is an everyday path (a timed-out transaction needs it).
+
+use super::Worker;
+use crate::error::Reaction;
+use crate::runtime::outbox::Outbox;
+use std::time::Duration;
+
+/// One try to register the transactional id; commands are obeyed between tries.
+const INIT_TRY: Duration = Duration::from_secs(2);
+/// Fenced twice within this time, while a member: two processes have one worker id.
+const FENCE_WINDOW: Duration = Duration::from_secs(60);
+
+/// The outbox, or the producer that is about to become it.
+pub(super) struct ProducerSlot {
+    transactional_id: String,
+    outbox: Option<Outbox>,
+    fresh: Option<Box<dyn crate::broker::Producer>>,
+    fenced_at: Option<Duration>,
+    pub(super) opened_at: Option<Duration>,
+}
+
+impl ProducerSlot {
+    pub(super) fn new(transactional_id: String) -> Self {
+        ProducerSlot { transactional_id, outbox: None, fresh: None, fenced_at: None, opened_at: None }
+    }
+
+    pub(super) fn outbox(&mut self) -> Option<&mut Outbox> {
+        self.outbox.as_mut()
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.outbox.as_ref().is_some_and(Outbox::is_open)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.outbox.as_ref().filter(|o| o.is_open()).map_or(0, Outbox::bytes)
+    }
+
+    pub(super) fn drop_producer(&mut self) {
+        self.outbox = None;
+        self.fresh = None;
+        self.opened_at = None;
+    }
+}
+
+impl Worker {
+    /// Makes sure that there is an initialised producer; false while there is none.
+    pub(super) fn ready_producer(&mut self) -> bool {
+        if self.producer.outbox.is_some() {
+            return true;
+        }
+        if self.producer.fresh.is_none() {
+            match self.shared.clients.producer(&self.producer.transactional_id) {
+                Ok(fresh) => self.producer.fresh = Some(fresh),
+                Err(error) => {
+                    self.fatal = Some(format!("cannot make a producer: {error}"));
+                    return false;
+                }
+            }
+        }
+        let Some(fresh) = &mut self.producer.fresh else { return false };
+        match fresh.init(INIT_TRY) {
+            Ok(()) => {
+                self.producer.outbox = self.producer.fresh.take().map(Outbox::new);
+                self.shared.board.trouble(&self.trouble_name(), None);
+                true
+            }
+            Err(error) => {
+                let name = self.trouble_name();
+                self.shared.board.trouble(&name, Some(format!("the producer cannot register with Kafka: {error}")));
+                match error.reaction() {
+                    Reaction::Retry => tracing::info!(thread = self.index, %error, "waiting for Kafka"),
+                    Reaction::Park => self.fatal = Some(format!("{error}")),
+                    _ => {
+                        tracing::warn!(thread = self.index, %error, "the new producer failed; making another");
+                        self.producer.fresh = None;
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    pub(super) fn trouble_name(&self) -> String {
+        format!("thread {}", self.index)
+    }
+
+    /// Drops the producer; the next turn makes a new one.
+    pub(super) fn replace_producer(&mut self) {
+        self.producer.drop_producer();
+    }
+
+    /// The producer was fenced. Once may be a timeout or our own release; twice soon is another process with our id.
+    pub(super) fn on_fenced(&mut self) {
+        let now = self.elapsed();
+        let timed_out = self
+            .producer
+            .opened_at
+            .is_some_and(|opened| now.saturating_sub(opened) >= self.shared.tuning.transaction_timeout);
+        let member = self.shared.group_metadata().is_ok_and(|m| !m.member_id.is_empty() && m.generation >= 0);
+        if timed_out || !member || self.shared.fences.take_own(self.index) {
+            return;
+        }
+        let again = self.producer.fenced_at.is_some_and(|at| now.saturating_sub(at) < FENCE_WINDOW);
+        self.producer.fenced_at = Some(now);
+        if again {
+            self.fatal = Some(format!(
+                "the transactional id {} was taken twice within a minute while this process is a member of the group: \
+                 another process runs with the same worker id {:?}. Give each its own `worker.id` or its own `state.dir`",
+                self.producer.transactional_id, self.shared.tuning.worker_id
+            ));
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Work between commits, and what follows from how a commit ended.
+//!
+//! Invariant: nothing is applied from memory unless Kafka has acknowledged it and the task is still ours; after an
+//! abort inputs are read again from the committed position; after an unknown outcome the takeover asks Kafka.
+
+use super::Worker;
+use super::commit::Gathered;
+use crate::error::Reaction;
+use crate::protocol::TaskId;
+use crate::protocol::commit::{Cause, Verdict};
+use crate::protocol::ownership::Breach;
+use crate::runtime::error::TaskError;
+use crate::runtime::task::rejects::RejectTarget;
+use crate::runtime::telemetry;
+use crate::runtime::task::{Input, Phase};
+
+impl Worker {
+    /// Processes what waits in the tasks, and fires windows until the transaction is full.
+    pub(super) fn work(&mut self) {
+        let ids: Vec<TaskId> = self.tasks.values().filter(|t| t.is_running()).map(|t| t.id.clone()).collect();
+        let one_by_one = self.streak.one_by_one();
+        for id in ids {
+            if one_by_one && self.solo.as_ref() != Some(&id) {
+                continue;
+            }
+            if let Err(error) = self.work_on(&id) {
+                self.on_failed_work(id, error);
+                return;
+            }
+            self.regulate(&id);
+            if self.producer.bytes() >= self.shared.tuning.commit_max_bytes {
+                return;
+            }
+        }
+    }
+
+    fn work_on(&mut self, id: &TaskId) -> Result<(), TaskError> {
+        let shared = self.shared.clone();
+        let (wall_ms, elapsed) = (shared.clock.wall_ms(), shared.clock.elapsed());
+        let Some(outbox) = self.producer.outbox() else { return Ok(()) };
+        let Some(task) = self.tasks.get_mut(id) else { return Ok(()) };
+        let target = RejectTarget {
+            topic: &shared.plan.rejects_topic,
+            partition: id.partition.rem_euclid(shared.cluster.partitions(&shared.plan.rejects_topic).max(1)),
+            input_topic: &|sub| shared.input_topic_of(sub),
+        };
+        loop {
+            task.process(wall_ms, &target, outbox)?;
+            let more = task.fire(wall_ms, &target, outbox)?;
+            let full = outbox.is_open() && outbox.bytes() >= shared.tuning.commit_max_bytes;
+            if full || (!more && task.pending_bytes() == 0) {
+                break;
+            }
+        }
+        task.rest(elapsed);
+        let open = outbox.is_open();
+        if open && self.producer.opened_at.is_none() {
+            self.producer.opened_at = Some(elapsed);
+        }
+        Ok(())
+    }
+
+    fn on_failed_work(&mut self, id: TaskId, error: TaskError) {
+        let cause = Cause::Broker { message: format!("task {id}: {error}"), reaction: error.reaction() };
+        let culprit = (!matches!(error, TaskError::Broker(_))).then_some((id, error));
+        self.give_up(cause, culprit);
+    }
+
+    /// Stops reading a partition whose records pile up, and reads on when they are gone.
+    fn regulate(&mut self, id: &TaskId) {
+        let Some(task) = self.tasks.get(id) else { return };
+        let at = task.input_at.clone();
+        let pause = task.pending_bytes() > self.shared.tuning.pending_bytes;
+        let resume = task.pending_bytes() == 0;
+        let changed = if pause { self.paused.insert(at.clone()) } else { resume && self.paused.remove(&at) };
+        if changed && let Err(error) = self.consumer.pause(std::slice::from_ref(&at), pause) {
+            tracing::warn!(partition = %at, %error, "cannot be paused or resumed");
+        }
+    }
+
+    /// Acts on how a transaction ended.
+    pub(super) fn settle(&mut self, verdict: Verdict, gathered: Gathered) {
+        self.report(&verdict, &gathered);
+        self.producer.opened_at = None;
+        match verdict {
+            Verdict::Committed { replace_producer, owned } => {
+                self.streak.committed();
+                self.join(&gathered);
+                if replace_producer {
+                    tracing::info!(thread = self.index, "a commit's end may have been sent twice: replacing the producer");
+                    self.replace_producer();
+                }
+                if let Err(breach) = owned {
+                    tracing::info!(thread = self.index, %breach, "tasks moved while they were committed");
+                    self.drop_lost();
+                }
+            }
+            Verdict::Aborted { cause, replace_producer } => {
+                self.streak.aborted(&cause);
+                self.roll_back();
+                if replace_producer {
+                    self.replace_producer();
+                    self.on_fenced();
+                }
+                self.blame(&cause, gathered);
+                self.drop_lost();
+            }
+            Verdict::Unknown(_) => {
+                self.replace_producer();
+                for id in &gathered.tasks {
+                    self.retake(id);
+                }
+                self.roll_back();
+                self.drop_lost();
+            }
+        }
+    }
+
+    /// After the ack: what was open is committed state now; claims begin to read.
+    fn join(&mut self, gathered: &Gathered) {
+        let now = self.elapsed();
+        for id in &gathered.tasks {
+            let Some(task) = self.tasks.get_mut(id) else { continue };
+            if task.committed(&gathered.blocks) {
+                let took = now.saturating_sub(task.taken_at);
+                task.takeover_ms = Some(took.as_millis() as u64);
+                let (at, position) = (task.input_at.clone(), task.position());
+                tracing::info!(task = %id, position, epoch = task.facts().epoch, ms = took.as_millis() as u64, "running");
+                telemetry::on_takeover(&self.shared.metrics, took);
+                self.routes.insert(at.clone(), id.clone());
+                self.assign(&at, position);
+            }
+            self.show(id);
+        }
+        if self.streak.one_by_one() || self.solo.is_some() {
+            self.next_solo();
+        }
+        self.order_deletions(&gathered.tasks);
+        self.save_if_due();
+    }
+
+    /// Every running task goes back to its committed state and reads from there.
+    fn roll_back(&mut self) {
+        let mut again = Vec::new();
+        for task in self.tasks.values_mut() {
+            if task.is_touched() {
+                task.aborted();
+                if task.is_running() {
+                    again.push((task.input_at.clone(), task.position()));
+                }
+            }
+        }
+        for (at, position) in again {
+            self.assign(&at, position);
+        }
+    }
+
+    /// Finds out who cannot commit: a task that failed by itself, or that fails alone.
+    fn blame(&mut self, cause: &Cause, gathered: Gathered) {
+        if let Some((id, error)) = gathered.culprit {
+            self.failed(&id, &error);
+            return;
+        }
+        if self.solo.is_none() {
+            if self.streak.one_by_one() {
+                self.cleared.clear();
+                self.next_solo();
+            }
+            return;
+        }
+        if cause.blames_the_task()
+            && let (Some(id), Cause::Broker { message, .. }) = (self.solo.clone(), cause)
+        {
+            self.park(&id, format!("it cannot commit: {message}"));
+        }
+        self.next_solo();
+    }
+
+    /// The next task that has to show that it can commit alone; none left ends the search.
+    pub(super) fn next_solo(&mut self) {
+        if let Some(done) = self.solo.take() {
+            self.cleared.insert(done);
+        }
+        let next = self.tasks.values().find(|t| !matches!(t.phase, Phase::Parked(_)) && !self.cleared.contains(&t.id));
+        self.solo = next.map(|t| t.id.clone());
+        if self.solo.is_none() {
+            self.cleared.clear();
+            self.streak.committed();
+        }
+    }
+
+    /// Closes tasks that are not ours any more, without committing anything of them.
+    pub(super) fn drop_lost(&mut self) {
+        let lost: Vec<TaskId> = self
+            .tasks
+            .values()
+            .filter(|t| !self.shared.ownership.holds(&t.id, &t.taken))
+            .map(|t| t.id.clone())
+            .collect();
+        if lost.is_empty() {
+            return;
+        }
+        self.abandon(&lost);
+        lost.iter().for_each(|id| self.close(id));
+    }
+
+    /// If any of the tasks has a part in the open transaction, the transaction cannot be committed.
+    fn abandon(&mut self, tasks: &[TaskId]) {
+        let touched = tasks.iter().filter_map(|id| self.tasks.get(id)).find(|t| t.is_touched());
+        if let Some(task) = touched {
+            let task = task.id.clone();
+            self.tasks.remove(&task);
+            self.give_up(Cause::NotOwned(Breach::NotOwned { task }), None);
+        }
+    }
+
+    /// Closes tasks for the group's callback: commits what was processed, or aborts it.
+    pub(super) fn release(&mut self, tasks: &[TaskId], clean: bool) {
+        if clean && self.producer.outbox().is_some() {
+            self.commit();
+        }
+        self.abandon(tasks);
+        for id in tasks {
+            self.save_at_close(id);
+            self.close(id);
+        }
+    }
+
+    /// Rows that are committed but not in the store yet go there, so that the task can return without a long replay.
+    fn save_at_close(&mut self, id: &TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if !task.is_running() {
+            return;
+        }
+        if let Input::Keyed(keyed) = &mut task.input
+            && let Err(error) = keyed.save(false, u64::MAX)
+        {
+            tracing::warn!(task = %id, %error, "not saved at closing; the next owner replays more of the changelog");
+        }
+    }
+
+    /// Saves when it is time or when memory is short; no transaction is open now.
+    fn save_if_due(&mut self) {
+        let tuning = &self.shared.tuning;
+        let hot: usize = self.hot_bytes();
+        let short = hot > tuning.hot_bytes;
+        if !short && self.elapsed() < self.next_save {
+            return;
+        }
+        self.next_save = self.elapsed() + tuning.save_interval;
+        let min_log = tuning.refresh_min_log;
+        let ids: Vec<TaskId> = self.tasks.values().filter(|t| t.is_running()).map(|t| t.id.clone()).collect();
+        for id in ids {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let Input::Keyed(keyed) = &mut task.input else { continue };
+            if let Err(error) = keyed.save(short, min_log) {
+                let error = TaskError::from(error);
+                if error.reaction() == Reaction::Park {
+                    self.park(&id, format!("its state cannot be saved: {error}"));
+                } else {
+                    self.failed(&id, &error);
+                }
+            }
+        }
+    }
+
+    fn hot_bytes(&self) -> usize {
+        let bytes = |t: &crate::runtime::task::Task| match &t.input {
+            Input::Keyed(keyed) => keyed.operator.bytes().0,
+            Input::Source(_) => 0,
+        };
+        self.tasks.values().map(bytes).sum()
+    }
+}

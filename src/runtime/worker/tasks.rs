@@ -1,0 +1,266 @@
+//! Taking tasks over and closing them.
+//!
+//! Invariant: a task reads its input only after its claim is committed; a released task is gone, with its store closed,
+//! before the group's callback hears of it.
+
+use super::Worker;
+use crate::broker::LogRange;
+use crate::error::Reaction;
+use crate::fetch::{Fetch, TopicPartition};
+use crate::plan::graph::{Input as PlanInput, NodeKind, SubTopology};
+use crate::protocol::TaskId;
+use crate::protocol::facts::{Counts, EventTime, Facts};
+use crate::protocol::ownership::Taken;
+use crate::runtime::error::{Result, TaskError};
+use crate::runtime::scout::{Found, Question};
+use crate::runtime::task::keyed::KeyedInput;
+use crate::runtime::task::nodes::Nodes;
+use crate::runtime::task::restore::Restore;
+use crate::runtime::task::source::SourceInput;
+use crate::runtime::task::{Input, Phase, Task};
+use crate::time::watermark::{Producers, SourceWatermark};
+
+impl Worker {
+    /// Begins a takeover: makes the task and asks where it stands.
+    pub(super) fn take(&mut self, id: TaskId, taken: Taken) {
+        self.close(&id);
+        match self.make(&id, taken.clone()) {
+            Ok(Some(task)) => {
+                self.tasks.insert(id.clone(), task);
+                self.show(&id);
+                self.ask(id, taken);
+            }
+            Ok(None) => tracing::warn!(task = %id, "assigned, but this topology has no such task"),
+            Err(error) => {
+                tracing::error!(task = %id, %error, "the task cannot be opened");
+                self.shared.board.trouble(&format!("task {id}"), Some(error.to_string()));
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, task: TaskId, taken: Taken) {
+        let question = Question { task, taken, reply: self.answers.0.clone() };
+        if self.lines.questions.send(question).is_err() {
+            self.fatal = Some("the takeover thread has ended".into());
+        }
+    }
+
+    /// Takes the task over again from the beginning: its memory is dropped, Kafka alone counts.
+    pub(super) fn retake(&mut self, id: &TaskId) {
+        if let Some(task) = self.tasks.get(id) {
+            let taken = task.taken.clone();
+            self.take(id.clone(), taken);
+        }
+    }
+
+    fn make(&self, id: &TaskId, taken: Taken) -> Result<Option<Task>> {
+        let shared = &self.shared;
+        let (Some(sub), Some(input_at)) = (shared.sub_topology(id), shared.input_at(id)) else { return Ok(None) };
+        let input = match &sub.input {
+            PlanInput::Source(source) => Input::Source(SourceInput::new(source)),
+            PlanInput::Window(window) => {
+                let Some(changelog) = shared.changelog_at(id) else { return Ok(None) };
+                let store = shared.stores.open(&id.to_string(), &[&window.window.node])?;
+                Input::Keyed(Box::new(KeyedInput::new(window, changelog, store)?))
+            }
+        };
+        let nodes = Nodes::new(
+            sub,
+            id.partition,
+            shared.plan.shards,
+            &|sink| shared.output_topic(&sink.spec.topic.value),
+            &|node| shared.plan.repartition_topic(node),
+        );
+        let topic_id = shared.cluster.get(&input_at.topic).and_then(|t| t.id);
+        let fresh = fresh_facts(sub, topic_id);
+        Ok(Some(Task::new(id.clone(), taken, input_at, input, nodes, fresh, self.elapsed())))
+    }
+
+    /// Takes what the scout has found out.
+    pub(super) fn hear_answers(&mut self) {
+        while let Ok(answer) = self.answers.1.try_recv() {
+            let Some(task) = self.tasks.get_mut(&answer.task) else { continue };
+            if task.taken != answer.taken || !matches!(task.phase, Phase::Positioning) {
+                continue;
+            }
+            let id = answer.task;
+            match answer.found {
+                Found::Begin { position } => {
+                    let facts = Facts { position, ..task.facts().clone() };
+                    task.claim_from(facts);
+                }
+                Found::Resume { facts } => task.claim_from(*facts),
+                Found::Restore { facts, log, barrier } => self.begin_restore(&id, facts.map(|f| *f), log, barrier),
+                Found::Refused(refusal) => self.park(&id, refusal.to_string()),
+            }
+            self.show(&id);
+        }
+    }
+
+    fn begin_restore(&mut self, id: &TaskId, facts: Option<Facts>, log: LogRange, barrier: i64) {
+        let save_bytes = self.shared.tuning.hot_bytes;
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Input::Keyed(keyed) = &mut task.input else { return };
+        let changelog = keyed.changelog.clone();
+        match Restore::begin(keyed, facts, log, barrier, save_bytes) {
+            Ok(restore) => {
+                let from = restore.position();
+                task.phase = Phase::Restoring(restore);
+                self.routes.insert(changelog.clone(), id.clone());
+                self.assign(&changelog, from);
+            }
+            Err(error) => self.failed(id, &error),
+        }
+    }
+
+    pub(super) fn assign(&mut self, at: &TopicPartition, offset: i64) {
+        self.paused.remove(at);
+        if let Err(error) = self.consumer.assign(&[(at.clone(), offset)]) {
+            tracing::warn!(partition = %at, %error, "cannot be assigned to the reader; replacing it");
+            self.fatal = Some(format!("the data consumer refuses {at}: {error}"));
+        }
+    }
+
+    pub(super) fn unassign(&mut self, at: &TopicPartition) {
+        self.paused.remove(at);
+        if self.routes.remove(at).is_some()
+            && let Err(error) = self.consumer.unassign(std::slice::from_ref(at))
+        {
+            tracing::warn!(partition = %at, %error, "cannot be taken from the reader");
+        }
+    }
+
+    pub(super) fn on_fetch(&mut self, id: &TaskId, fetch: Fetch) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if fetch.at == task.input_at {
+            task.enqueue(fetch);
+            return;
+        }
+        let (Phase::Restoring(restore), Input::Keyed(keyed)) = (&mut task.phase, &mut task.input) else { return };
+        match restore.take(keyed, &fetch) {
+            Ok(true) => self.finish_restore(id),
+            Ok(false) => {}
+            Err(error) => self.failed(id, &error),
+        }
+    }
+
+    pub(super) fn on_end(&mut self, id: &TaskId, at: &TopicPartition, offset: i64, high: i64) {
+        let elapsed = self.elapsed();
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if *at == task.input_at {
+            task.at_end(offset >= high, elapsed);
+            return;
+        }
+        if matches!(&task.phase, Phase::Restoring(restore) if restore.at_end(offset)) {
+            self.finish_restore(id);
+        }
+    }
+
+    fn finish_restore(&mut self, id: &TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Phase::Restoring(restore) = std::mem::replace(&mut task.phase, Phase::Positioning) else { return };
+        let Input::Keyed(keyed) = &mut task.input else { return };
+        let (changelog, blocks) = (keyed.changelog.clone(), restore.blocks);
+        match restore.finish(keyed) {
+            Ok(facts) => {
+                tracing::info!(task = %id, blocks, epoch = facts.epoch, "restored");
+                task.claim_from(facts);
+                self.unassign(&changelog);
+                self.show(id);
+            }
+            Err(error) => {
+                self.unassign(&changelog);
+                self.failed(id, &error);
+            }
+        }
+    }
+
+    /// The log does not hold the wanted offset any more.
+    pub(super) fn on_out_of_range(&mut self, id: &TaskId, at: &TopicPartition) {
+        let Some(task) = self.tasks.get(id) else { return };
+        if *at != task.input_at {
+            tracing::info!(task = %id, "the restore was overtaken by a deletion; beginning again");
+            self.retake(id);
+            return;
+        }
+        let position = task.position();
+        self.park(
+            id,
+            format!(
+                "{at} does not hold offset {position} any more: records were deleted before they were read (retention?), \
+                 and going on would hide that they are lost. `millstream reset` starts anew"
+            ),
+        );
+    }
+
+    /// A step of the task failed outside a commit.
+    pub(super) fn failed(&mut self, id: &TaskId, error: &TaskError) {
+        match error.reaction() {
+            Reaction::Restore => {
+                tracing::warn!(task = %id, %error, "{}", Reaction::Restore);
+                if let Some(Task { input: Input::Keyed(keyed), .. }) = self.tasks.get_mut(id)
+                    && let Err(error) = keyed.wipe()
+                {
+                    let cause = format!("the local store cannot be wiped: {error}");
+                    self.park(id, cause);
+                    return;
+                }
+                self.retake(id);
+            }
+            Reaction::Park | Reaction::Stop => {
+                let lost = matches!(error, TaskError::Replay(_));
+                let cause = if lost { format!("its state is lost: {error}. `millstream reset` starts anew") } else { error.to_string() };
+                self.park(id, cause);
+            }
+            reaction => {
+                tracing::warn!(task = %id, %error, "{reaction}");
+                self.retake(id);
+            }
+        }
+    }
+
+    /// The task cannot go on; the others do.
+    pub(super) fn park(&mut self, id: &TaskId, cause: String) {
+        tracing::error!(task = %id, cause, "the task is parked; the others go on");
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let input = task.input_at.clone();
+        let changelog = if let Input::Keyed(keyed) = &task.input { Some(keyed.changelog.clone()) } else { None };
+        task.phase = Phase::Parked(cause);
+        self.unassign(&input);
+        if let Some(changelog) = changelog {
+            self.unassign(&changelog);
+        }
+        self.show(id);
+    }
+
+    /// Forgets the task: its reader, its store, its place on the board.
+    pub(super) fn close(&mut self, id: &TaskId) {
+        let gone: Vec<_> = self.routes.iter().filter(|(_, task)| *task == id).map(|(at, _)| at.clone()).collect();
+        gone.iter().for_each(|at| self.unassign(at));
+        self.tasks.remove(id);
+        self.shared.board.remove_task(id);
+        self.shared.board.trouble(&format!("task {id}"), None);
+    }
+}
+
+fn fresh_facts(sub: &SubTopology, topic_id: Option<String>) -> Facts {
+    let keyed = sub.has_state();
+    let folds = sub.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Fold(_))).count();
+    Facts {
+        transactional_id: String::new(),
+        member_id: String::new(),
+        epoch: 0,
+        nonce: 0,
+        position: 0,
+        fingerprint: sub.fingerprint,
+        topic_id,
+        time: if keyed {
+            EventTime::Producers(Producers::default())
+        } else {
+            EventTime::Source(SourceWatermark::default())
+        },
+        counts: Counts { nodes: vec![Default::default(); sub.nodes.len()], sent: vec![0; folds], ..Counts::default() },
+        changelog: keyed.then(Default::default),
+        run: None,
+    }
+}

@@ -1,0 +1,163 @@
+//! Watermarks: of one source partition, and of a task that reads from many producing tasks.
+//!
+//! Invariant: a watermark never falls. `Watermark(t)` says that rows with a time `<= t` are not expected any more.
+//! Definitions as in SEMANTICS: a partition's watermark is max event time - out of orderness - 1 ms; a task's is the
+//! minimum over its producers; idle producers do not hold it back; if all are idle it is the maximum of theirs.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// "Nothing is known yet": below every event time.
+pub const UNKNOWN: i64 = i64::MIN;
+
+/// How far the rows of one source partition have come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceWatermark {
+    max_time: Option<i64>,
+    /// A floor from before: what was told downstream never falls, also if `out_of_orderness` was enlarged.
+    told: i64,
+    pub idle: bool,
+}
+
+impl Default for SourceWatermark {
+    fn default() -> Self {
+        SourceWatermark { max_time: None, told: UNKNOWN, idle: false }
+    }
+}
+
+impl SourceWatermark {
+    /// Takes a row's event time (ms). Returns whether the row came behind the partition's watermark.
+    pub fn observe(&mut self, time: i64, out_of_orderness: i64) -> bool {
+        let behind = time <= self.watermark(out_of_orderness);
+        if self.max_time.is_none_or(|max| time > max) {
+            self.max_time = Some(time);
+        }
+        behind
+    }
+
+    pub fn watermark(&self, out_of_orderness: i64) -> i64 {
+        let own = self.max_time.map_or(UNKNOWN, |max| max.saturating_sub(out_of_orderness).saturating_sub(1));
+        own.max(self.told)
+    }
+
+    /// Remembers the watermark that goes downstream.
+    pub fn tell(&mut self, out_of_orderness: i64) -> i64 {
+        self.told = self.watermark(out_of_orderness);
+        self.told
+    }
+}
+
+/// What one producing task last said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    pub watermark: i64,
+    pub idle: bool,
+}
+
+/// The watermark of a task that reads a repartition topic. The producing sub-topologies are known by their index in
+/// the plan; how many tasks each has is told by the block headers, the highest count seen holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Producers {
+    expected: BTreeMap<u32, u32>,
+    heard: BTreeMap<(u32, i32), Heard>,
+    current: Option<i64>,
+}
+
+impl Producers {
+    /// Takes what a block's header says.
+    pub fn hear(&mut self, producer: (u32, i32), tasks: u32, said: Heard) {
+        let expected = self.expected.entry(producer.0).or_insert(0);
+        *expected = (*expected).max(tasks);
+        let heard = self.heard.entry(producer).or_insert(said);
+        *heard = Heard { watermark: heard.watermark.max(said.watermark), idle: said.idle };
+    }
+
+    /// The minimum over all producers of all `subs`, raised to what it was before.
+    pub fn watermark(&mut self, subs: u32) -> i64 {
+        let now = self.minimum(subs).max(self.current.unwrap_or(UNKNOWN));
+        if now > UNKNOWN {
+            self.current = Some(now);
+        }
+        now
+    }
+
+    fn minimum(&self, subs: u32) -> i64 {
+        if (0..subs).any(|sub| !self.complete(sub)) {
+            return UNKNOWN;
+        }
+        let awake = self.heard.values().filter(|h| !h.idle).map(|h| h.watermark).min();
+        awake.unwrap_or_else(|| self.heard.values().map(|h| h.watermark).max().unwrap_or(UNKNOWN))
+    }
+
+    /// Every task of the sub-topology was heard.
+    fn complete(&self, sub: u32) -> bool {
+        let expected = self.expected.get(&sub).copied().unwrap_or(u32::MAX);
+        let heard = self.heard.range((sub, i32::MIN)..=(sub, i32::MAX)).count();
+        heard >= expected as usize
+    }
+
+    /// All producers are known and idle.
+    pub fn idle(&self, subs: u32) -> bool {
+        (0..subs).all(|sub| self.complete(sub)) && self.heard.values().all(|h| h.idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_exactly_out_of_orderness_behind_is_on_time() {
+        let mut w = SourceWatermark::default();
+        assert!(!w.observe(1000, 200));
+        assert_eq!(w.watermark(200), 799);
+        assert!(!w.observe(800, 200));
+        assert!(w.observe(799, 200));
+    }
+
+    #[test]
+    fn a_watermark_that_was_told_never_falls() {
+        let mut w = SourceWatermark::default();
+        w.observe(1000, 0);
+        assert_eq!(w.tell(0), 999);
+        assert_eq!(w.watermark(500), 999);
+    }
+
+    /// Lines: `sub/partition of tasks: watermark[ idle]` -> the task's watermark afterwards.
+    fn check(subs: u32, script: &[(&str, i64)]) {
+        let mut producers = Producers::default();
+        for (line, expected) in script {
+            let (head, said) = line.split_once(": ").unwrap();
+            let (who, tasks) = head.split_once(" of ").unwrap();
+            let (sub, partition) = who.split_once('/').unwrap();
+            let (watermark, idle) = match said.strip_suffix(" idle") {
+                Some(w) => (w, true),
+                None => (said, false),
+            };
+            let said = Heard { watermark: watermark.parse().unwrap(), idle };
+            producers.hear((sub.parse().unwrap(), partition.parse().unwrap()), tasks.parse().unwrap(), said);
+            assert_eq!(producers.watermark(subs), *expected, "after {line}");
+        }
+    }
+
+    #[test]
+    fn the_minimum_over_all_producers_counts() {
+        check(1, &[("0/0 of 2: 10", UNKNOWN), ("0/1 of 2: 5", 5), ("0/1 of 2: 20", 10)]);
+    }
+
+    #[test]
+    fn a_producer_not_yet_heard_of_holds_the_watermark() {
+        check(2, &[("0/0 of 1: 10", UNKNOWN), ("1/0 of 1: 7", 7)]);
+        check(1, &[("0/0 of 1: 10", 10), ("0/0 of 2: 12", 10), ("0/1 of 2: 30", 12)]);
+    }
+
+    #[test]
+    fn idle_producers_do_not_hold_and_a_late_waker_holds_where_it_stands() {
+        check(1, &[("0/0 of 2: 10", UNKNOWN), ("0/1 of 2: 5 idle", 10), ("0/1 of 2: 6", 10), ("0/0 of 2: 40", 10)]);
+    }
+
+    #[test]
+    fn all_idle_takes_the_maximum() {
+        check(1, &[("0/0 of 2: 10 idle", UNKNOWN), ("0/1 of 2: 50 idle", 50)]);
+    }
+}
