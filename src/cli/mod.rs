@@ -70,7 +70,7 @@ impl Cli {
         match &self.command {
             Command::Run(args) => run::run(args, &self.global),
             Command::Validate(args) => validate::validate(args),
-            Command::Explain(args) => explain::explain(args),
+            Command::Explain(args) => explain::explain(args, &self.global),
             Command::Topics(command) => topics::topics(command, &self.global),
             Command::Generate(command) => generate::generate(command, &self.global),
             Command::Audit(args) => audit::audit(args, &self.global),
