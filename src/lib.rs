@@ -10,11 +10,13 @@
 
 pub mod batch;
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod error;
 pub mod expr;
 pub mod fetch;
 pub mod format;
+pub mod http;
 pub mod metrics;
 pub mod operator;
 pub mod plan;
