@@ -49,7 +49,8 @@ pub enum Polled {
     Fetch(Fetch),
     /// The reader stands at the end of the partition: every visible record below `offset` was handed out.
     /// With an open transaction on the partition that is its last stable offset.
-    End { at: TopicPartition, offset: i64 },
+    /// `high` is the broker's end of the log as of the last fetch, open transactions included.
+    End { at: TopicPartition, offset: i64, high: i64 },
     /// The wanted offset is not in the log.
     OutOfRange { at: TopicPartition },
     /// The partition cannot be read; the client goes on trying.
@@ -192,6 +193,12 @@ pub trait Group: Send + Sync {
     /// Stable committed offsets; `None` in the place of a partition that has none.
     /// [`Error::Retriable`] while a transaction with pending offsets is undecided.
     fn committed(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<Vec<Option<CommittedOffset>>>;
+    /// What is committed for sure, while a transaction with pending offsets is undecided.
+    fn committed_unstable(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<Option<CommittedOffset>>>;
     fn members(&self) -> Result<Vec<GroupMember>>;
     /// Ends whatever a producer of this transactional id had open, by registering the id anew (InitProducerId).
     fn settle(&self, transactional_id: &str) -> Result<()>;
