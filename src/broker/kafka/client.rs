@@ -1,16 +1,18 @@
 //! One librdkafka instance: made from properties, with its log and error callbacks, destroyed off the caller's path.
 //!
-//! Invariant: the callbacks' context outlives the instance, because whoever destroys the instance owns both. Log and
-//! error callbacks run on librdkafka's threads and take no lock. This file does not know what the client is for.
+//! Invariant: the callbacks' context outlives the instance, because whoever destroys the instance owns both. Log
+//! callbacks run on librdkafka's threads and hold no lock for long. This file does not know what the client is for.
 
 use super::config::{KafkaConfig, Role, properties};
 use super::error::{codes, name};
 use super::ffi::{self, c_string, code, text};
 use super::member::Rebalance;
-use super::producer::Acknowledgements;
+use super::acknowledgement::{self, Acknowledgements};
 use crate::broker::{Error, Result};
 use crate::clock::{Clock, SystemClock};
 use std::ffi::{c_char, c_int, c_void};
+use std::mem::ManuallyDrop;
+use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ pub(super) struct Context {
     clock: SystemClock,
     /// Elapsed ms of the last disconnect or request timeout, -1 for none.
     disturbed_at: AtomicI64,
+    /// What librdkafka logged about the open transaction's failure; a purged message does not tell.
+    pub transaction_error: Mutex<String>,
     pub acknowledgements: Acknowledgements,
     pub rebalance: Option<Rebalance>,
 }
@@ -46,7 +50,7 @@ impl Context {
 /// An owned instance.
 pub(super) struct Client {
     rk: *mut ffi::rd_kafka_t,
-    context: Option<Box<Context>>,
+    context: ManuallyDrop<Box<Context>>,
 }
 
 // librdkafka's handle may be used from any thread, and the context holds atomics and locks only.
@@ -60,6 +64,7 @@ impl Client {
             name: role.name().to_string(),
             clock: SystemClock::new(),
             disturbed_at: AtomicI64::new(-1),
+            transaction_error: Mutex::default(),
             acknowledgements: Acknowledgements::default(),
             rebalance,
         });
@@ -79,7 +84,7 @@ impl Client {
                 code::rd_kafka_conf_set_rebalance_cb(conf, Some(super::member::on_rebalance));
             }
             if matches!(role, Role::Transactional { .. }) {
-                super::producer::intercept(conf, &context.acknowledgements)?;
+                acknowledgement::intercept(conf, &context.acknowledgements);
             }
             let kind = if role.is_producer() {
                 ffi::rd_kafka_type_t::RD_KAFKA_PRODUCER
@@ -96,7 +101,7 @@ impl Client {
                 // Without this, errors would wait in a queue that nobody reads.
                 code::rd_kafka_poll_set_consumer(rk);
             }
-            Ok(Client { rk, context: Some(context) })
+            Ok(Client { rk, context: ManuallyDrop::new(context) })
         }
     }
 
@@ -105,8 +110,7 @@ impl Client {
     }
 
     pub fn context(&self) -> &Context {
-        // Taken only by drop.
-        self.context.as_deref().unwrap_or_else(|| unreachable!("a live client has its context"))
+        &self.context
     }
 
     /// The fatal error that made this instance unusable: code and text.
@@ -124,7 +128,9 @@ pub(super) fn fatal(rk: *mut ffi::rd_kafka_t) -> Option<(i32, String)> {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let remains = Remains { rk: self.rk, _context: self.context.take() };
+        // Nothing touches the context after this.
+        let context = unsafe { ManuallyDrop::take(&mut self.context) };
+        let remains = Remains { rk: self.rk, _context: context };
         // Destroying joins librdkafka's threads, one of which may sit in a connect: nobody waits for that. If no
         // thread can be made, the closure is dropped here and with it the instance.
         let spawned = std::thread::Builder::new().name("kafka-destroy".into()).spawn(move || drop(remains));
@@ -137,7 +143,7 @@ impl Drop for Client {
 /// An instance on its way out, with the context its callbacks may still use.
 struct Remains {
     rk: *mut ffi::rd_kafka_t,
-    _context: Option<Box<Context>>,
+    _context: Box<Context>,
 }
 
 unsafe impl Send for Remains {}
@@ -192,9 +198,11 @@ unsafe extern "C" fn on_log(
     if let Some(context) = context.filter(|_| disturbs(&facility, &line)) {
         context.disturb();
     }
+    if let Some(context) = context.filter(|_| facility == "TXNERR") {
+        context.transaction_error.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&line);
+    }
     match level {
-        0..=3 => tracing::warn!(target: "librdkafka", client, facility, "{line}"),
-        4 => tracing::warn!(target: "librdkafka", client, facility, "{line}"),
+        0..=4 => tracing::warn!(target: "librdkafka", client, facility, "{line}"),
         5 | 6 => tracing::info!(target: "librdkafka", client, facility, "{line}"),
         _ => tracing::debug!(target: "librdkafka", client, facility, "{line}"),
     }
