@@ -4,6 +4,8 @@
 //! callback per record, so a native wire client can take librdkafka's place. The traits decide nothing: the
 //! protocol (what to do about an outcome) stands in `protocol/`.
 
+#[cfg(test)]
+mod contract;
 pub mod kafka;
 
 use crate::error::Reaction;
@@ -202,7 +204,7 @@ pub trait Group: Send + Sync {
     fn members(&self) -> Result<Vec<GroupMember>>;
     /// Ends whatever a producer of this transactional id had open, by registering the id anew (InitProducerId).
     fn settle(&self, transactional_id: &str) -> Result<()>;
-    /// Sets offsets of a group without members, and forgets those with offset `None`.
+    /// Sets offsets of a group without members, and forgets those with a negative offset.
     fn set_offsets(&self, offsets: &[CommittedOffset]) -> Result<()>;
     fn delete(&self) -> Result<()>;
 }
@@ -215,4 +217,9 @@ pub trait RebalanceListener: Send + Sync {
     fn revoked(&self, tasks: &[TopicPartition]);
     /// The membership is gone already: nothing of these tasks may be committed.
     fn lost(&self, tasks: &[TopicPartition]);
+    /// The membership met an error. After a fatal one (another process has this static instance id) it never
+    /// recovers; after another one the client rejoins by itself.
+    fn failed(&self, message: &str, fatal: bool) {
+        tracing::warn!(message, fatal, "the group membership failed");
+    }
 }

@@ -1,1 +1,69 @@
-//! stub
+//! The real Kafka client, over librdkafka. The only place that names rdkafka.
+//!
+//! How it is laid out: `ffi` the C API with integer error codes; `error` what codes mean; `config` settings per role;
+//! `client` one instance with its callbacks; `consumer`, `producer` (with `acknowledgement`) and `member` the clients
+//! of a process; `admin` and `group` questions outside the data path.
+//!
+//! Invariant: every librdkafka instance belongs to one value and dies with it. This module keeps no global state.
+
+mod acknowledgement;
+mod admin;
+mod client;
+mod config;
+mod consumer;
+mod error;
+mod ffi;
+mod group;
+mod member;
+mod producer;
+
+pub use admin::KafkaAdmin;
+pub use config::KafkaConfig;
+pub use consumer::KafkaConsumer;
+pub use group::KafkaGroup;
+pub use member::Member;
+pub use producer::KafkaProducer;
+
+use super::{Clients, Consumer, Producer, RebalanceListener, Result};
+use std::sync::Arc;
+
+/// Makes every client of a process.
+pub struct KafkaClients {
+    config: KafkaConfig,
+}
+
+impl KafkaClients {
+    pub fn new(config: KafkaConfig) -> Self {
+        KafkaClients { config }
+    }
+
+    /// # Errors
+    /// [`super::Error::Refused`] for bad settings.
+    pub fn admin(&self) -> Result<Arc<KafkaAdmin>> {
+        Ok(Arc::new(KafkaAdmin::new(&self.config)?))
+    }
+
+    /// # Errors
+    /// [`super::Error::Refused`] for bad settings.
+    pub fn group(&self, admin: Arc<KafkaAdmin>) -> Result<Arc<KafkaGroup>> {
+        Ok(Arc::new(KafkaGroup::new(&self.config, admin)?))
+    }
+
+    /// Joins the group; see [`Member::start`].
+    ///
+    /// # Errors
+    /// [`super::Error::Refused`] for bad settings.
+    pub fn member(&self, tasks_topics: &[String], listener: Arc<dyn RebalanceListener>) -> Result<Arc<Member>> {
+        Member::start(&self.config, tasks_topics, listener)
+    }
+}
+
+impl Clients for KafkaClients {
+    fn consumer(&self, client_id: &str) -> Result<Box<dyn Consumer>> {
+        Ok(Box::new(KafkaConsumer::new(&self.config, client_id)?))
+    }
+
+    fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>> {
+        Ok(Box::new(KafkaProducer::new(&self.config, transactional_id)?))
+    }
+}

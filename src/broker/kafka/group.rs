@@ -1,0 +1,222 @@
+//! What a takeover asks of the consumer group: stable offsets, members, ending another producer's transaction.
+//!
+//! Invariant: nothing here joins the group or fences anyone, except `settle`, which fences exactly the transactional id
+//! it is given. Each question uses clients of its own, so that an answer that is long in coming never holds up the data
+//! path. When to settle is the protocol's decision.
+
+use super::admin::{KafkaAdmin, array, check};
+use super::client::{Client, Deadline};
+use super::config::{KafkaConfig, Role};
+use super::error::{codes, of_code, of_failure};
+use super::ffi::{self, Failure, PartitionList, c_string, code, elements, text};
+use crate::broker::{CommittedOffset, Error, Group, GroupMember, Result};
+use crate::fetch::TopicPartition;
+use ffi::rd_kafka_admin_op_t as Operation;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For the registration of a transactional id, whose open transaction the broker ends first.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The consumer group of the application.
+pub struct KafkaGroup {
+    config: KafkaConfig,
+    offsets: Client,
+    admin: Arc<KafkaAdmin>,
+}
+
+impl KafkaGroup {
+    /// # Errors
+    /// [`Error::Refused`] for bad settings.
+    pub fn new(config: &KafkaConfig, admin: Arc<KafkaAdmin>) -> Result<Self> {
+        Ok(KafkaGroup { config: config.clone(), offsets: Client::new(config, &Role::Offsets, None)?, admin })
+    }
+
+    fn alter(&self, list: &PartitionList) -> Result<()> {
+        let group = c_string(&self.config.group);
+        let mut request = unsafe { ffi::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), list.as_ptr()) };
+        let result = self.admin.request(
+            "set_offsets",
+            Operation::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
+            |rk, options, queue| unsafe {
+                ffi::rd_kafka_AlterConsumerGroupOffsets(rk, &raw mut request, 1, options, queue);
+            },
+            |event| unsafe {
+                let mut count = 0;
+                let result = ffi::rd_kafka_event_AlterConsumerGroupOffsets_result(event);
+                let groups = ffi::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &raw mut count);
+                group_results("set_offsets", groups, count, 0)
+            },
+        );
+        unsafe { ffi::rd_kafka_AlterConsumerGroupOffsets_destroy(request) };
+        result
+    }
+
+    fn forget(&self, list: &PartitionList) -> Result<()> {
+        let group = c_string(&self.config.group);
+        let mut request = unsafe { ffi::rd_kafka_DeleteConsumerGroupOffsets_new(group.as_ptr(), list.as_ptr()) };
+        let result = self.admin.request(
+            "delete_offsets",
+            Operation::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
+            |rk, options, queue| unsafe {
+                ffi::rd_kafka_DeleteConsumerGroupOffsets(rk, &raw mut request, 1, options, queue);
+            },
+            |event| unsafe {
+                let mut count = 0;
+                let result = ffi::rd_kafka_event_DeleteConsumerGroupOffsets_result(event);
+                let groups = ffi::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &raw mut count);
+                group_results("delete_offsets", groups, count, codes::GROUP_ID_NOT_FOUND)
+            },
+        );
+        unsafe { ffi::rd_kafka_DeleteConsumerGroupOffsets_destroy(request) };
+        result
+    }
+}
+
+/// Codes by which a broker says that the group has members: nothing a repetition cures.
+fn occupied(code: i32) -> bool {
+    // ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, REBALANCE_IN_PROGRESS, GROUP_SUBSCRIBED_TO_TOPIC
+    matches!(code, 22 | 25 | 27 | 86)
+}
+
+/// The first error in the results of a request about groups, except the code `fine`.
+unsafe fn group_results(
+    call: &'static str,
+    groups: *mut *const ffi::rd_kafka_group_result_t,
+    count: usize,
+    fine: i32,
+) -> Result<()> {
+    let refuse = |code: i32, about: &str| {
+        if code == fine {
+            return Ok(());
+        }
+        if occupied(code) {
+            return Err(Error::Refused { call, message: format!("{about}: the group has members") });
+        }
+        check(call, code, about)
+    };
+    unsafe {
+        for result in array(groups, count) {
+            let name = text(ffi::rd_kafka_group_result_name(result));
+            let error = ffi::rd_kafka_group_result_error(result);
+            if !error.is_null() {
+                refuse(code::rd_kafka_error_code(error), &name)?;
+            }
+            for element in elements(ffi::rd_kafka_group_result_partitions(result)) {
+                refuse(element.code, &element.at.to_string())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Group for KafkaGroup {
+    fn committed(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<Vec<Option<CommittedOffset>>> {
+        let call = "committed";
+        if partitions.is_empty() {
+            return Ok(vec![]);
+        }
+        let list = PartitionList::of(partitions);
+        let timeout_ms = Deadline::after(timeout).remaining_ms();
+        // Repeats unstable offsets inside, so that a timeout is what says "not stable yet".
+        let code = unsafe { code::rd_kafka_committed(self.offsets.rk(), list.as_ptr(), timeout_ms) };
+        check(call, code, "stable offsets")?;
+        let mut found = list.by_partition();
+        let mut offsets = vec![];
+        for at in partitions {
+            let element = found.remove(at);
+            if let Some(element) = &element {
+                check(call, element.code, &at.to_string())?;
+            }
+            offsets.push(element.filter(|e| e.offset >= 0).map(|e| CommittedOffset {
+                at: e.at,
+                offset: e.offset,
+                metadata: String::from_utf8_lossy(&e.metadata).into_owned(),
+            }));
+        }
+        Ok(offsets)
+    }
+
+    fn members(&self) -> Result<Vec<GroupMember>> {
+        let call = "describe_group";
+        let group = c_string(&self.config.group);
+        let mut groups = [group.as_ptr()];
+        self.admin.request(
+            call,
+            Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+            |rk, options, queue| unsafe {
+                ffi::rd_kafka_DescribeConsumerGroups(rk, groups.as_mut_ptr(), groups.len(), options, queue);
+            },
+            |event| unsafe {
+                let mut count = 0;
+                let result = ffi::rd_kafka_event_DescribeConsumerGroups_result(event);
+                let descriptions = ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+                let mut found = vec![];
+                for description in array(descriptions, count) {
+                    let error = ffi::rd_kafka_ConsumerGroupDescription_error(description);
+                    let code = if error.is_null() { 0 } else { code::rd_kafka_error_code(error) };
+                    if code == codes::GROUP_ID_NOT_FOUND {
+                        continue;
+                    }
+                    check(call, code, &self.config.group)?;
+                    for index in 0..ffi::rd_kafka_ConsumerGroupDescription_member_count(description) {
+                        let member = ffi::rd_kafka_ConsumerGroupDescription_member(description, index);
+                        found.push(GroupMember {
+                            member_id: text(ffi::rd_kafka_MemberDescription_consumer_id(member)),
+                            client_id: text(ffi::rd_kafka_MemberDescription_client_id(member)),
+                        });
+                    }
+                }
+                Ok(found)
+            },
+        )
+    }
+
+    fn settle(&self, transactional_id: &str) -> Result<()> {
+        let call = "settle";
+        let role = Role::Settle { transactional_id: transactional_id.to_string() };
+        let client = Client::new(&self.config, &role, None)?;
+        let deadline = Deadline::after(SETTLE_TIMEOUT);
+        loop {
+            let error = unsafe { ffi::rd_kafka_init_transactions(client.rk(), deadline.remaining_ms()) };
+            let Some(failure) = Failure::of(error) else { return Ok(()) };
+            match of_failure(call, &failure) {
+                Error::Retriable { .. } if !deadline.is_over() => std::thread::sleep(Duration::from_millis(5)),
+                error => return Err(error),
+            }
+        }
+    }
+
+    fn set_offsets(&self, offsets: &[CommittedOffset]) -> Result<()> {
+        let (set, forgotten): (Vec<_>, Vec<_>) = offsets.iter().partition(|o| o.offset >= 0);
+        if !set.is_empty() {
+            let mut list = PartitionList::new(set.len());
+            for offset in set {
+                list.add(&offset.at, offset.offset, Some(&offset.metadata));
+            }
+            self.alter(&list)?;
+        }
+        if !forgotten.is_empty() {
+            self.forget(&PartitionList::of(forgotten.iter().map(|o| &o.at)))?;
+        }
+        Ok(())
+    }
+
+    fn delete(&self) -> Result<()> {
+        let group = c_string(&self.config.group);
+        let mut request = unsafe { ffi::rd_kafka_DeleteGroup_new(group.as_ptr()) };
+        let result = self.admin.request(
+            "delete_group",
+            Operation::RD_KAFKA_ADMIN_OP_DELETEGROUPS,
+            |rk, options, queue| unsafe { ffi::rd_kafka_DeleteGroups(rk, &raw mut request, 1, options, queue) },
+            |event| unsafe {
+                let mut count = 0;
+                let result = ffi::rd_kafka_event_DeleteGroups_result(event);
+                let groups = ffi::rd_kafka_DeleteGroups_result_groups(result, &raw mut count);
+                group_results("delete_group", groups, count, codes::GROUP_ID_NOT_FOUND)
+            },
+        );
+        unsafe { ffi::rd_kafka_DeleteGroup_destroy(request) };
+        result
+    }
+}
