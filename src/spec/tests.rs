@@ -1,6 +1,6 @@
 //! Files as users write them: what good ones mean and what is said about bad ones. Each rule is seen to bite.
 
-use expect_test::{Expect, expect};
+use expect_test::expect_file;
 use proptest::prelude::*;
 
 use super::diagnostic::render_text;
@@ -26,6 +26,38 @@ nodes:
     late: reject
 sinks:
   output: { from: counts, topic: output, format: json, key: page }
+";
+
+/// A file in which every optional key is written.
+const EVERY_WORD: &str = "\u{feff}app: a
+shards: 4
+rejects: { topic: bad-rows }
+sources:
+  s:
+    topic: in.1
+    start: 2024-05-01T00:00:00Z
+    coerce: true
+    columns:
+      at: { type: timestamp, pattern: '%Y-%m-%d %H:%M:%S', required: true }
+      user: { type: string, path: user.id.text }
+      dotted: { type: int32, path: [a.b, c] }
+      a.dotted.name: int64
+      price: decimal(9, 2)
+      flag: boolean
+      half: double
+      day: date
+      sec: timestamp_s
+    event_time: { column: at, idle_after: never, valid: { from: 2020-01-01T00:00:00Z, ahead: any } }
+sinks:
+  o:
+    from: s
+    topic: out
+    key: [user, day]
+    timestamp: event_time
+    timestamp_format: epoch_ms
+    decimals_as: string
+    mode: append
+    delivery: exactly_once
 ";
 
 /// The smallest file, with a source whose further lines are given; they are indented by four.
@@ -71,10 +103,6 @@ fn brief(text: &str) -> Vec<String> {
             )
         })
         .collect()
-}
-
-fn check(text: &str, expected: Expect) {
-    expected.assert_eq(&shown(text));
 }
 
 #[test]
@@ -140,38 +168,7 @@ fn the_example_of_the_design_is_read_into_these_values() {
 
 #[test]
 fn every_optional_word_is_read() {
-    let spec = good(
-        "\u{feff}app: a
-shards: 4
-rejects: { topic: bad-rows }
-sources:
-  s:
-    topic: in.1
-    start: 2024-05-01T00:00:00Z
-    coerce: true
-    columns:
-      at: { type: timestamp, pattern: '%Y-%m-%d %H:%M:%S', required: true }
-      user: { type: string, path: user.id.text }
-      dotted: { type: int32, path: [a.b, c] }
-      a.dotted.name: int64
-      price: decimal(9, 2)
-      flag: boolean
-      half: double
-      day: date
-      sec: timestamp_s
-    event_time: { column: at, idle_after: never, valid: { from: 2020-01-01T00:00:00Z, ahead: any } }
-sinks:
-  o:
-    from: s
-    topic: out
-    key: [user, day]
-    timestamp: event_time
-    timestamp_format: epoch_ms
-    decimals_as: string
-    mode: append
-    delivery: exactly_once
-",
-    );
+    let spec = good(EVERY_WORD);
     assert_eq!((spec.shards, spec.rejects_topic.as_str()), (4, "bad-rows"));
     let source = &spec.sources[0];
     assert_eq!(
@@ -238,8 +235,7 @@ fn starts_are_words_rfc_3339_or_milliseconds() {
 
 #[test]
 fn all_errors_of_a_file_come_at_once_in_the_order_of_their_places() {
-    check(
-        "\
+    let text = "\
 app: Click
 sources:
   clicks:
@@ -252,97 +248,8 @@ nodes:
     late: keep
 sinks:
   output: { from: count, topic: Click.x, key: [] }
-",
-        expect![[r#"
-            error[invalid-name]: the application's name cannot be `Click`
-             --> t.yaml:1:6
-              |
-            1 | app: Click
-              |      ^^^^^
-              = help: it becomes part of topic names: a small letter, then small letters, digits, `_` and `-`, at most 60
-
-            error[missing-key]: source `clicks` needs `topic`
-             --> t.yaml:3:3
-              |
-            3 |   clicks:
-              |   ^^^^^^
-
-            error[unknown-key]: source `clicks` has no key `topics`
-             --> t.yaml:4:5
-              |
-            4 |     topics: input
-              |     ^^^^^^
-              = help: did you mean `topic`?
-
-            error[invalid-value]: `format` of source `clicks` cannot be `jsno`
-             --> t.yaml:5:13
-              |
-            5 |     format: jsno
-              |             ^^^^
-              = help: did you mean `json`?
-
-            error[unknown-type]: column `page` of source `clicks`: there is no type `strng`
-             --> t.yaml:6:41
-              |
-            6 |     columns: { timestamp: string, page: strng }
-              |                                         ^^^^^
-              = help: did you mean `string`?
-
-            error[unknown-column]: source `clicks` has no column `timestmp`
-             --> t.yaml:7:27
-              |
-            7 |     event_time: { column: timestmp, out_of_orderness: 5 }
-              |                           ^^^^^^^^
-              = help: did you mean `timestamp`?
-
-            error[invalid-duration]: `out_of_orderness` of `event_time` of source `clicks`: `5` has no unit
-             --> t.yaml:7:55
-              |
-            7 |     event_time: { column: timestmp, out_of_orderness: 5 }
-              |                                                       ^
-              = help: whole numbers with d, h, m, s or ms, for example 200ms, 5s or 1m30s
-
-            error[missing-key]: node `clicks` needs `sql`
-             --> t.yaml:9:3
-              |
-            9 |   clicks:
-              |   ^^^^^^
-
-            error[duplicate-name]: `clicks` is already the name of a source
-             --> t.yaml:9:3
-              |
-            9 |   clicks:
-              |   ^^^^^^
-              = help: sources and nodes are tables of one SQL: rename one of them
-
-            error[invalid-value]: `late` of node `clicks` cannot be `keep`
-              --> t.yaml:10:11
-               |
-            10 |     late: keep
-               |           ^^^^
-               = help: write `drop` or `reject`
-
-            error[unknown-node]: sink `output` reads from `count`, which is no node and no source
-              --> t.yaml:12:19
-               |
-            12 |   output: { from: count, topic: Click.x, key: [] }
-               |                   ^^^^^
-               = help: write `clicks`
-
-            error[reserved-topic]: `Click.x` belongs to the application's internal topics
-              --> t.yaml:12:33
-               |
-            12 |   output: { from: count, topic: Click.x, key: [] }
-               |                                 ^^^^^^^
-               = help: choose a name that does not begin with `Click.`
-
-            error[invalid-value]: `key` of sink `output` is empty
-              --> t.yaml:12:47
-               |
-            12 |   output: { from: count, topic: Click.x, key: [] }
-               |                                               ^
-        "#]],
-    );
+";
+    expect_file!["tests/all_errors.txt"].assert_eq(&shown(text));
 }
 
 #[test]
