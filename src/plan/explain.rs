@@ -374,3 +374,6 @@ fn columns_json(schema: &Schema) -> Value {
         .map(|f| json!({ "name": f.name(), "type": type_name(f.data_type()) }));
     Value::Array(columns.collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 //! connection and knows no partition counts but the configured number of shards.
 
 pub mod explain;
+#[cfg(test)]
+mod fixtures;
 pub mod graph;
 pub mod sql;
 pub mod topics;

@@ -7,9 +7,9 @@ use super::interval::milliseconds;
 use super::place::{Place, diagnostic, suggest};
 use super::relation::{Relation, Relations};
 use crate::plan::graph::Window;
-use crate::spec::diagnostic::Diagnostic;
+use crate::spec::diagnostic::{Diagnostic, Span};
 use datafusion_sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Select, Spanned, TableAlias, TableFactor,
+    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Select, TableAlias, TableFactor,
 };
 
 /// The input of a node.
@@ -51,8 +51,7 @@ pub(super) fn read<'r>(
     };
     match args {
         None => {
-            let found = lookup(single(name), &name.to_string(), name, relations, place)
-                .map_err(|d| vec![d])?;
+            let found = lookup(&plain(name), place.of(name), relations).map_err(|d| vec![d])?;
             Ok(found.map(|relation| From {
                 called: called(relation),
                 relation,
@@ -99,33 +98,31 @@ pub(super) fn replacement(relation: &Relation, alias: Option<TableAlias>) -> Tab
     }
 }
 
-fn single(name: &ObjectName) -> Option<&Ident> {
+/// A plain name without quotes, or the whole text of a name in several parts.
+fn plain(name: &ObjectName) -> String {
     match name.0.as_slice() {
-        [part] => part.as_ident(),
-        _ => None,
+        [part] => part
+            .as_ident()
+            .map_or_else(|| name.to_string(), |ident| ident.value.clone()),
+        _ => name.to_string(),
     }
 }
 
+/// `Ok(None)`: the input has diagnostics of its own.
 fn lookup<'r>(
-    ident: Option<&Ident>,
-    text: &str,
-    at: &impl Spanned,
+    name: &str,
+    span: Span,
     relations: &'r Relations,
-    place: &Place<'_>,
 ) -> Result<Option<&'r Relation>, Diagnostic> {
-    let name = ident.map_or(text, |ident| ident.value.as_str());
-    match relations.get(name) {
-        Some(found) => Ok(found),
-        None => {
-            let help = suggest(name, relations.names(), "there are");
-            Err(diagnostic(
-                "unknown-input",
-                place.of(at),
-                format!("no source or node is called `{name}`"),
-                help,
-            ))
-        }
-    }
+    relations.get(name).ok_or_else(|| {
+        let help = suggest(name, relations.names(), "there are");
+        diagnostic(
+            "unknown-input",
+            span,
+            format!("no source or node is called `{name}`"),
+            help,
+        )
+    })
 }
 
 fn tumble<'r>(
@@ -145,7 +142,7 @@ fn tumble<'r>(
     };
     let mut found = Vec::new();
     let relation = match data {
-        Expr::Identifier(ident) => lookup(Some(ident), "", ident, relations, place),
+        Expr::Identifier(ident) => lookup(&ident.value, place.at(ident.span), relations),
         other => Err(diagnostic(
             "tumble-arguments",
             place.of(other),
@@ -265,7 +262,12 @@ fn time_column(expr: &Expr, relation: &Relation, place: &Place<'_>) -> Result<us
     else {
         let help = suggest(name, relation.columns(), "its columns are");
         let message = format!("`{}` has no column `{name}`", relation.name);
-        return Err(diagnostic("unknown-column", place.of(ident), message, help));
+        return Err(diagnostic(
+            "unknown-column",
+            place.at(ident.span),
+            message,
+            help,
+        ));
     };
     if relation.times.contains(&index) {
         return Ok(index);
@@ -278,7 +280,12 @@ fn time_column(expr: &Expr, relation: &Relation, place: &Place<'_>) -> Result<us
         "`{name}` is not the time attribute of `{}`: watermarks say nothing about it",
         relation.name
     );
-    Err(diagnostic("tumble-time", place.of(ident), message, help))
+    Err(diagnostic(
+        "tumble-time",
+        place.at(ident.span),
+        message,
+        help,
+    ))
 }
 
 fn window(size: &Expr, offset: Option<&Expr>, place: &Place<'_>) -> Result<Window, Diagnostic> {

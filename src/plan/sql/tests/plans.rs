@@ -1,0 +1,244 @@
+//! What accepted SQL becomes: types, keys, aggregates, places in sub-topologies, fingerprints.
+
+use crate::plan::fixtures::{render, topology};
+use crate::plan::graph::{Edge, Input, NodeKind, Plan, WindowPlan};
+use crate::plan::plan;
+use crate::spec::TopologySpec;
+use expect_test::expect;
+use std::fmt::Write;
+
+fn planned(spec: &TopologySpec) -> Plan {
+    plan(spec).unwrap_or_else(|found| panic!("{}", render(&found)))
+}
+
+fn window(sql: &str) -> WindowPlan {
+    let plan = planned(&topology("app").with_clicks().with_node("n", sql));
+    match &plan.sub_topology("n").unwrap().input {
+        Input::Window(input) => input.window.clone(),
+        Input::Source(_) => panic!("no window"),
+    }
+}
+
+fn describe(w: &WindowPlan) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{:?} over column {}, reads window: {}",
+        w.window, w.time, w.reads_window
+    );
+    let _ = writeln!(out, "filter {:?}, having {:?}", w.filter, w.having);
+    let _ = writeln!(out, "keys {:?} {:?}", w.keys, w.key_types);
+    for call in &w.aggregates {
+        let _ = writeln!(
+            out,
+            "{:?}({:?}: {:?}) filter {:?} -> {}",
+            call.function, call.argument, call.argument_type, call.filter, call.output_type
+        );
+    }
+    let fields = |schema: &arrow_schema::Schema| -> Vec<String> {
+        schema
+            .fields()
+            .iter()
+            .map(|f| {
+                format!(
+                    "{} {}{}",
+                    f.name(),
+                    f.data_type(),
+                    if f.is_nullable() { "?" } else { "" }
+                )
+            })
+            .collect()
+    };
+    let _ = writeln!(out, "grouped {:?}", fields(&w.grouped));
+    let _ = writeln!(
+        out,
+        "select {:?} columns {:?}",
+        w.projection,
+        w.projection
+            .iter()
+            .map(|e| e.as_column())
+            .collect::<Vec<_>>()
+    );
+    let _ = writeln!(out, "output {:?}", fields(&w.output));
+    out
+}
+
+#[test]
+fn click_count_is_planned_as_written() {
+    let sql = "SELECT window_start, window_end, page, COUNT(*) AS count\nFROM TUMBLE(clicks, timestamp, INTERVAL '15' SECOND)\nGROUP BY window_start, window_end, page";
+    expect![[r#""#]].assert_eq(&describe(&window(sql)));
+}
+
+#[test]
+fn aggregates_filters_having_and_expressions_over_them() {
+    let sql = "SELECT upper(page) AS p, window_time AS t, sum(i) AS si, sum(x) / count(x) AS mean, sum(amount) AS sa, avg(a) AS av,
+          min(page) AS mp, max(day) AS md, count(*) FILTER (WHERE flag) AS flagged, sum(a + b) AS ab, avg(x) AS ax,
+          CAST(window_end AS DATE) AS day
+        FROM TUMBLE(clicks, timestamp, size => INTERVAL '1' MINUTE, offset => INTERVAL '-10' SECOND) AS w
+        WHERE w.a > 0 OR page IS NULL
+        GROUP BY p, window_end, a % 2
+        HAVING si > 10 AND count(*) > 1";
+    expect![[r#""#]].assert_eq(&describe(&window(sql)));
+}
+
+#[test]
+fn what_is_read_of_the_window_per_row_is_known() {
+    let from = "FROM TUMBLE(clicks, timestamp, INTERVAL '15' SECOND)";
+    let by_filter = format!(
+        "SELECT count(*) AS n {from} WHERE timestamp < window_end - INTERVAL '1' SECOND GROUP BY window_start"
+    );
+    let by_key = format!(
+        "SELECT date_part('hour', window_start) AS h, count(*) AS n {from} GROUP BY window_end, 1"
+    );
+    let by_argument =
+        format!("SELECT max(timestamp - window_start) IS NULL AS m {from} GROUP BY window_time");
+    let neither = format!("SELECT window_start, count(*) AS n {from} GROUP BY 1");
+    let reads = [by_filter, by_key, by_argument, neither].map(|sql| {
+        plan(&topology("app").with_clicks().with_node("n", &sql))
+            .map(|p| match &p.sub_topologies[1].input {
+                Input::Window(input) => input.window.reads_window,
+                Input::Source(_) => false,
+            })
+            .map_err(|found| render(&found))
+    });
+    expect![[r#""#]].assert_eq(&format!("{reads:?}"));
+}
+
+#[test]
+fn nodes_live_where_their_input_lives() {
+    let plan = planned(
+        &topology("app")
+            .with_clicks()
+            .with_node("daily", "SELECT window_end, sum(n) AS n FROM TUMBLE(counts, window_time, INTERVAL '1' DAY) GROUP BY window_end")
+            .with_node("counts", "SELECT window_start, window_time, page, count(*) AS n FROM TUMBLE(good, t, INTERVAL '15' SECOND) GROUP BY window_start, page")
+            .with_node("good", "SELECT timestamp AS t, page FROM clicks WHERE a > 0")
+            .with_node("large", "SELECT page, n FROM counts WHERE n > 100")
+            .with_sink("raw", "good", &["page"])
+            .with_sink("big", "large", &["page"])
+            .with_sink("days", "daily", &[]),
+    );
+    let mut out = String::new();
+    for sub in &plan.sub_topologies {
+        let producers = match &sub.input {
+            Input::Source(_) => vec![],
+            Input::Window(input) => input.producers.clone(),
+        };
+        let _ = writeln!(out, "{} <- {producers:?}", sub.name);
+        for (index, node) in sub.nodes.iter().enumerate() {
+            let kind = match &node.kind {
+                NodeKind::Map(_) => "map",
+                NodeKind::Fold(_) => "fold",
+                NodeKind::Sink(_) => "sink",
+            };
+            assert!(
+                matches!(node.from, Edge::Input)
+                    || matches!(node.from, Edge::Node(from) if from < index),
+                "edges point backwards"
+            );
+            let _ = writeln!(out, "  {index} {kind} {} <- {:?}", node.name, node.from);
+        }
+    }
+    expect![[r#""#]].assert_eq(&out);
+}
+
+#[test]
+fn a_window_over_a_window_may_keep_its_inputs_window_columns() {
+    let sql = "SELECT window_start, window_end, max(n) AS n FROM TUMBLE(counts, window_time, INTERVAL '1' DAY) GROUP BY window_start";
+    let plan = planned(
+        &topology("app")
+            .with_clicks()
+            .with_node("counts", "SELECT window_start, window_end, window_time, count(*) AS n FROM TUMBLE(clicks, timestamp, INTERVAL '15' SECOND) GROUP BY window_start")
+            .with_node("daily", sql),
+    );
+    let Input::Window(input) = &plan.sub_topology("daily").unwrap().input else {
+        panic!("no window")
+    };
+    // The window's own columns hide the input's: 0 and 1 of `grouped`.
+    assert_eq!(
+        input
+            .window
+            .projection
+            .iter()
+            .map(|e| e.as_column())
+            .collect::<Vec<_>>(),
+        [Some(0), Some(1), Some(3)]
+    );
+    assert_eq!(input.window.time, 2);
+}
+
+#[test]
+fn fingerprints_change_with_meaning_and_not_with_names_of_sinks() {
+    let sql = "SELECT window_end, page, count(*) AS n FROM TUMBLE(clicks, timestamp, INTERVAL '15' SECOND) WHERE a > 0 GROUP BY window_end, page";
+    let prints = |spec: &TopologySpec| {
+        planned(spec)
+            .sub_topologies
+            .iter()
+            .map(|s| s.fingerprint)
+            .collect::<Vec<_>>()
+    };
+    let base = |sql: &str| {
+        topology("app")
+            .with_clicks()
+            .with_node("n", sql)
+            .with_sink("out", "n", &["page"])
+    };
+    let first = prints(&base(sql));
+    // Pinned: a change of this number makes every running application start anew.
+    expect![[r#""#]].assert_eq(&format!("{first:x?}"));
+    assert_eq!(
+        prints(&base(
+            &sql.replace(" WHERE", "\n  where").replace("AS n", "AS   n")
+        )),
+        first,
+        "layout"
+    );
+    assert_eq!(
+        prints(
+            &topology("app")
+                .with_clicks()
+                .with_node("n", sql)
+                .with_sink("other", "n", &[])
+        ),
+        first,
+        "sinks"
+    );
+    assert_eq!(
+        prints(&base(&sql.replace("AS n", "AS m"))),
+        first,
+        "a column's name above the state"
+    );
+    let mut tuned = base(sql);
+    tuned.sources[0]
+        .event_time
+        .as_mut()
+        .unwrap()
+        .out_of_orderness_ms = 9;
+    tuned.nodes[0].late = crate::spec::LatePolicy::Reject;
+    assert_eq!(prints(&tuned), first, "policies");
+    for changed in [
+        sql.replace("'15'", "'16'"),
+        sql.replace("a > 0", "a > 1"),
+        sql.replace("count(*)", "count(page)"),
+        sql.replace("count(*)", "sum(a)"),
+        sql.replace("page, count", "b, count")
+            .replace("window_end, page", "window_end, b")
+            .replace("b, count", "b AS page, count"),
+    ] {
+        let second = prints(&base(&changed));
+        assert!(second.iter().zip(&first).all(|(a, b)| a != b), "{changed}");
+    }
+}
+
+#[test]
+fn a_change_of_a_map_changes_the_state_behind_it() {
+    let print = |filter: &str| {
+        let plan = planned(
+            &topology("app")
+                .with_clicks()
+                .with_node("m", &format!("SELECT timestamp, page FROM clicks WHERE {filter}"))
+                .with_node("n", "SELECT window_end, count(*) AS n FROM TUMBLE(m, timestamp, INTERVAL '15' SECOND) GROUP BY window_end"),
+        );
+        plan.sub_topology("n").unwrap().fingerprint
+    };
+    assert_ne!(print("a > 0"), print("a > 1"));
+}
