@@ -21,7 +21,7 @@ pub mod metrics;
 pub mod operator;
 pub mod plan;
 pub mod protocol;
-// pub mod runtime;
+pub mod runtime;
 pub mod settings;
 pub mod spec;
 pub mod state;

@@ -9,6 +9,7 @@ pub mod aborts;
 pub mod http;
 pub mod kafka;
 pub mod process;
+pub mod scenario;
 pub mod topics;
 pub mod wait;
 mod wire;

@@ -2,4 +2,5 @@
 //!
 //! Tests share a broker ([`integration_tests::kafka::shared`]) and use topic names of their own; run them two at a time.
 
+mod exactly_once;
 mod smoke;

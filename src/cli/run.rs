@@ -1,12 +1,20 @@
 //! `millstream run`: one worker process.
 //!
-//! Invariant: the file and the settings are checked before anything is connected.
+//! Invariant: the file and the settings are checked before anything is connected. SIGTERM and Ctrl-C commit, close the
+//! tasks, leave the group and exit with 0; a second one is not waited for.
 
 use super::load;
 use super::options::Global;
-use crate::runtime::RunOptions;
+use crate::http::{Server, StatusSource};
+use crate::runtime::process::{Process, RunOptions};
+use crate::runtime::shared::Shared;
 use clap::Args;
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Run a topology: one worker process, which shares the work with all others of the same topology
 ///
@@ -24,9 +32,66 @@ pub struct RunArgs {
     until_end: bool,
 }
 
+/// How often the process looks after its threads and signals.
+const WATCH: Duration = Duration::from_millis(50);
+
 pub fn run(args: &RunArgs, global: &Global) -> anyhow::Result<u8> {
     let settings = global.settings()?;
-    let (spec, plan) = load::topology(&args.file)?;
-    tracing::info!(state_dir = %settings.state.dir.display(), app = %spec.app.value, "starting");
-    crate::runtime::run(spec, plan, settings, RunOptions { until_end: args.until_end })
+    let (_, plan) = load::topology(&args.file)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // The second signal ends the process at once: Kafka aborts what is open.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    let options = RunOptions { file: args.file.display().to_string(), until_end: args.until_end };
+    let process = Process::start(plan, &settings, &options)?;
+    let server = Server::start(settings.http.bind, Arc::new(Status { shared: process.shared.clone() }))?;
+    let failure = loop {
+        if stop.load(Ordering::Relaxed) {
+            tracing::info!("stopping: committing and leaving the group");
+            break None;
+        }
+        if let Some(cause) = process.check() {
+            break Some(cause);
+        }
+        if process.finished() {
+            tracing::info!("every task has finished");
+            break None;
+        }
+        std::thread::sleep(WATCH);
+    };
+    process.stop();
+    drop(server);
+    match failure {
+        None => Ok(0),
+        Some(cause) => anyhow::bail!("{cause}"),
+    }
+}
+
+/// Shows the board over HTTP.
+struct Status {
+    shared: Arc<Shared>,
+}
+
+impl StatusSource for Status {
+    fn status(&self) -> serde_json::Value {
+        let tuning = &self.shared.tuning;
+        json!({
+            "app": tuning.app,
+            "worker": tuning.worker_id,
+            "threads": tuning.threads,
+            "ready": self.ready().is_ok(),
+            "reason": self.ready().err(),
+            "tasks": self.shared.board.tasks(),
+        })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.shared.board.ready()
+    }
+
+    fn metrics(&self) -> String {
+        self.shared.metrics.render()
+    }
 }

@@ -45,6 +45,7 @@ struct Inner {
     /// Reasons not to be ready, by what they concern.
     troubles: BTreeMap<String, String>,
     joined: bool,
+    failure: Option<String>,
 }
 
 #[derive(Default)]
@@ -81,6 +82,15 @@ impl Board {
             Some(reason) => inner.troubles.insert(about.to_string(), reason),
             None => inner.troubles.remove(about),
         };
+    }
+
+    /// The process cannot go on, with this cause.
+    pub fn fail(&self, cause: String) {
+        self.inner().failure.get_or_insert(cause);
+    }
+
+    pub fn failure(&self) -> Option<String> {
+        self.inner().failure.clone()
     }
 
     pub fn tasks(&self) -> Vec<TaskStatus> {

@@ -56,7 +56,7 @@ impl Process {
     pub fn start(plan: Plan, settings: &Settings, options: &RunOptions) -> Result<Process, StartError> {
         let directory = StateDirectory::open(&settings.state.dir, &plan.app)?;
         let worker_id = directory.worker_id(settings.worker.id.as_deref())?;
-        let clients = KafkaClients::new(kafka_config(&plan.app, &worker_id, settings));
+        let clients = Arc::new(KafkaClients::new(kafka_config(&plan.app, &worker_id, settings)));
         let admin = clients.admin()?;
         let group: Arc<dyn Group> = clients.group(admin.clone())?;
         let cluster = Cluster::default();
@@ -75,7 +75,7 @@ impl Process {
         let shared = Arc::new(Shared {
             plan,
             tuning,
-            clients: Box::new(clients.clone()),
+            clients: clients.clone(),
             admin: admin as Arc<dyn Admin>,
             group,
             stores,
@@ -124,12 +124,20 @@ impl Process {
             let late = overdue.contains(&thread).then(|| format!("its commit lasts longer than {limit:?}"));
             self.shared.board.trouble(&format!("commit of thread {thread}"), late);
         }
+        if let Some(cause) = self.shared.board.failure() {
+            return Some(cause);
+        }
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.iter().find_map(|end| match end {
             Ended::Fatal(cause) => Some(cause.clone()),
             Ended::Stopped if self.stopping.load(Ordering::Relaxed) => None,
             Ended::Stopped => Some("a worker thread has stopped".into()),
         })
+    }
+
+    /// `--until-end`: every task of the application has finished.
+    pub fn finished(&self) -> bool {
+        false
     }
 
     /// Commits, closes the tasks, leaves the group.

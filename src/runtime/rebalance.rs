@@ -126,6 +126,17 @@ impl RebalanceListener for Rebalancer {
         let waiting = self.order_release(&tasks, false);
         self.wait_or_fence(waiting);
     }
+
+    fn failed(&self, message: &str, fatal: bool) {
+        if fatal {
+            self.shared.board.fail(format!(
+                "the group membership has ended: {message}. With `worker.static_membership` every process needs a \
+                 worker id of its own (`worker.id`, or its own `state.dir`)"
+            ));
+        } else {
+            tracing::warn!(message, "the group membership is disturbed; the client joins again by itself");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl CommitProgress {
 pub struct Shared {
     pub plan: Plan,
     pub tuning: Tuning,
-    pub clients: Box<dyn Clients>,
+    pub clients: Arc<dyn Clients>,
     pub admin: Arc<dyn Admin>,
     pub group: Arc<dyn Group>,
     pub stores: Box<dyn Stores>,

@@ -27,6 +27,8 @@ pub enum StartError {
     )]
     Config { name: String, key: String, found: String, wanted: String },
     #[error("state directory: {0}")]
+    Directory(#[from] crate::state::directory::DirectoryError),
+    #[error(transparent)]
     State(#[from] crate::state::Error),
     #[error("{0}")]
     Other(String),

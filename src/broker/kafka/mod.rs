@@ -15,6 +15,7 @@ mod error;
 mod ffi;
 mod group;
 mod member;
+mod plain;
 mod producer;
 
 pub use admin::KafkaAdmin;
@@ -22,6 +23,7 @@ pub use config::KafkaConfig;
 pub use consumer::KafkaConsumer;
 pub use group::KafkaGroup;
 pub use member::Member;
+pub use plain::PlainProducer;
 pub use producer::KafkaProducer;
 
 use super::{Clients, Consumer, Producer, RebalanceListener, Result};

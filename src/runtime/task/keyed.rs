@@ -7,6 +7,7 @@ use super::rejects::RejectWriter;
 use crate::batch::Batch;
 use crate::broker::Outgoing;
 use crate::fetch::{Fetch, TopicPartition};
+use crate::operator::accumulator::state_types;
 use crate::operator::window::WindowOperator;
 use crate::operator::{NodeCounts, Reject};
 use crate::plan::graph::{WindowInput, WindowPlan};
@@ -47,7 +48,8 @@ impl KeyedInput {
         let node: Arc<str> = plan.window.node.as_str().into();
         let operator = WindowOperator::open(&plan.window, store.as_ref(), &node)?;
         Ok(KeyedInput {
-            states: operator.state_types(),
+            // The planner refuses aggregates that have no state of ours.
+            states: state_types(&plan.window.aggregates).unwrap_or_default(),
             operator,
             node,
             plan: plan.window.clone(),

@@ -5,8 +5,7 @@
 
 use crate::batch::Cause;
 use crate::broker::{Outgoing, Result};
-use crate::fetch::TopicPartition;
-use crate::format::reject::{RejectRecord, encode};
+use crate::format::reject::{self, VALUE_LIMIT};
 use crate::operator::{Reject, RejectOrigin};
 use crate::runtime::outbox::Outbox;
 use std::collections::BTreeMap;
@@ -66,27 +65,51 @@ impl RejectWriter {
 }
 
 fn encode_reject(node: &str, reject: &Reject, target: &RejectTarget<'_>) -> Vec<u8> {
-    let mut record = RejectRecord::new(reject.cause.as_str(), node, &reject.message);
-    let place;
+    let blank = reject::Reject {
+        cause: reject.cause,
+        node,
+        topic: None,
+        partition: None,
+        offset: None,
+        timestamp: None,
+        message: &reject.message,
+        key: None,
+        value: None,
+        range: None,
+        derived: None,
+    };
+    let place = |sub: &str| (target.input_topic)(sub).unwrap_or_else(|| sub.to_string());
+    let mut out = Vec::new();
+    let mut write = |record: reject::Reject<'_>| record.encode(VALUE_LIMIT, &mut out);
     match &reject.origin {
-        RejectOrigin::Record { rows, record: index } => {
-            let (fetch, index) = (&rows.fetch, *index as usize);
-            let TopicPartition { topic, partition } = &fetch.at;
-            record = record
-                .at(topic, *partition, fetch.offset(index), fetch.timestamp(index))
-                .bytes(fetch.key(index), fetch.value(index));
+        RejectOrigin::Record { rows, record } => {
+            let (fetch, record) = (&rows.fetch, *record as usize);
+            write(reject::Reject {
+                topic: Some(&fetch.at.topic),
+                partition: Some(fetch.at.partition),
+                offset: Some(fetch.offset(record)),
+                timestamp: Some(fetch.timestamp(record)).filter(|t| *t >= 0),
+                key: fetch.key(record),
+                value: fetch.value(record),
+                ..blank
+            });
         }
-        RejectOrigin::Carried { sub_topology, partition, offset, record: carried } => {
-            place = (target.input_topic)(sub_topology).unwrap_or_else(|| sub_topology.clone());
-            record = record
-                .at(&place, *partition, *offset, carried.timestamp)
-                .bytes(carried.key.as_deref(), carried.value.as_deref());
-        }
-        RejectOrigin::Range { sub_topology, partition, first, last, rows } => {
-            place = (target.input_topic)(sub_topology).unwrap_or_else(|| sub_topology.clone());
-            record = record.range(&place, *partition, *first, *last, *rows);
-        }
-        RejectOrigin::Derived(known) => record = record.derived(known),
+        RejectOrigin::Carried { sub_topology, partition, offset, record } => write(reject::Reject {
+            topic: Some(&place(sub_topology)),
+            partition: Some(*partition),
+            offset: Some(*offset),
+            timestamp: Some(record.timestamp).filter(|t| *t >= 0),
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            ..blank
+        }),
+        RejectOrigin::Range { sub_topology, partition, first, last, rows } => write(reject::Reject {
+            topic: Some(&place(sub_topology)),
+            partition: Some(*partition),
+            range: Some(reject::Range { rows: *rows as i64, first_offset: *first, last_offset: *last }),
+            ..blank
+        }),
+        RejectOrigin::Derived(known) => write(reject::Reject { derived: Some(known), ..blank }),
     }
-    encode(&record)
+    out
 }

@@ -11,7 +11,7 @@ use crate::operator::{NodeCounts, Reject, RejectOrigin};
 use crate::plan::graph::SinkPlan;
 use crate::runtime::outbox::Outbox;
 use crate::spec::SinkTimestamp;
-use crate::state::keys::partition_of;
+use crate::state::partition::partition_of;
 use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{Array, PrimitiveArray};
 
