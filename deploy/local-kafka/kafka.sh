@@ -188,6 +188,8 @@ start() {
     choose_ports
     write_settings
     format
+    # Before and after: Ctrl-C may end this script, or the parent may die, while the broker is starting.
+    guard
     if launch; then
       echo "$PORT $CONTROLLER_PORT" >"$DIR/ports"
       echo "127.0.0.1:$PORT" >"$DIR/bootstrap"
