@@ -217,6 +217,11 @@ start() {
 # One small process per directory that outlives the parent just long enough to take the broker down with it.
 guard() {
   [ -n "$PARENT" ] || return 0
+  if ! is_alive "$PARENT"; then
+    # It died while we were starting: what its guard would do.
+    watch_parent
+    die "process $PARENT has ended"
+  fi
   local old
   if [ -f "$DIR/guard.pid" ] && old=$(cat "$DIR/guard.pid") && is_alive "$old"; then
     case "$(command_line_of "$old")" in *"guard --dir $DIR --with-parent $PARENT "*) return 0 ;; esac
