@@ -188,6 +188,8 @@ start() {
     choose_ports
     write_settings
     format
+    # Before and after: Ctrl-C may end this script, or the parent may die, while the broker is starting.
+    guard
     if launch; then
       echo "$PORT $CONTROLLER_PORT" >"$DIR/ports"
       echo "127.0.0.1:$PORT" >"$DIR/bootstrap"
@@ -215,6 +217,11 @@ start() {
 # One small process per directory that outlives the parent just long enough to take the broker down with it.
 guard() {
   [ -n "$PARENT" ] || return 0
+  if ! is_alive "$PARENT"; then
+    # It died while we were starting: what its guard would do.
+    watch_parent
+    die "process $PARENT has ended"
+  fi
   local old
   if [ -f "$DIR/guard.pid" ] && old=$(cat "$DIR/guard.pid") && is_alive "$old"; then
     case "$(command_line_of "$old")" in *"guard --dir $DIR --with-parent $PARENT "*) return 0 ;; esac
