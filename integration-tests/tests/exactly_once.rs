@@ -43,7 +43,7 @@ fn kill_9_of_random_workers_loses_and_doubles_nothing() -> Result<()> {
     let watch = Watch::start(&scenario.brokers, &[&scenario.output, &repartition]);
     let ids = ["w1", "w2", "w3"];
     let mut workers = ids.iter().map(|id| scenario.start(id)).collect::<Result<Vec<_>>>()?;
-    for worker in &workers {
+    for worker in &mut workers {
         worker.wait_ready(Duration::from_secs(60))?;
     }
     let mut generator = scenario.generate(WINDOWS, 5)?;

@@ -46,6 +46,7 @@ struct Inner {
     troubles: BTreeMap<String, String>,
     joined: bool,
     failure: Option<String>,
+    leaving: Option<String>,
 }
 
 #[derive(Default)]
@@ -89,6 +90,15 @@ impl Board {
         self.inner().failure.get_or_insert(cause);
     }
 
+    /// This process cannot run a task that others may be able to run: it has to leave the group.
+    pub fn leave(&self, cause: String) {
+        self.inner().leaving.get_or_insert(cause);
+    }
+
+    pub fn leaving(&self) -> Option<String> {
+        self.inner().leaving.clone()
+    }
+
     pub fn failure(&self) -> Option<String> {
         self.inner().failure.clone()
     }
@@ -102,6 +112,7 @@ impl Board {
     pub fn ready(&self) -> Result<(), String> {
         let inner = self.inner();
         let mut reasons: Vec<String> = inner.troubles.iter().map(|(about, why)| format!("{about}: {why}")).collect();
+        reasons.extend(inner.leaving.iter().map(|why| format!("left the group: {why}")));
         if !inner.joined {
             reasons.push("not a member of the consumer group yet".into());
         }

@@ -9,6 +9,7 @@ mod janitor;
 mod outbox;
 pub mod process;
 mod rebalance;
+mod runs;
 mod scout;
 pub mod shared;
 pub mod startup;

@@ -32,6 +32,8 @@ pub struct Answer {
     pub task: TaskId,
     pub taken: Taken,
     pub found: Found,
+    /// In a bounded run, the present end of a source partition.
+    pub end: Option<i64>,
 }
 
 pub enum Found {
@@ -59,12 +61,12 @@ pub fn run(shared: &Arc<Shared>, questions: &Receiver<Question>) {
         }
         looks.extend(questions.try_iter().map(|question| begin(shared, question)));
         looks.retain(|look| shared.ownership.holds(&look.question.task, &look.question.taken));
-        looks.retain_mut(|look| match look_at(shared, look) {
+        looks.retain_mut(|look| match look_at(shared, look).and_then(|found| with_end(shared, look, found)) {
             Ok(None) => true,
-            Ok(Some(found)) => {
+            Ok(Some((found, end))) => {
                 let Question { task, taken, reply } = &look.question;
                 // The worker thread may be gone: then nobody wants the answer.
-                let _ = reply.send(Answer { task: task.clone(), taken: taken.clone(), found });
+                let _ = reply.send(Answer { task: task.clone(), taken: taken.clone(), found, end });
                 false
             }
             Err(error) => {
@@ -103,6 +105,16 @@ fn look_at(shared: &Shared, look: &mut Look) -> Result<Option<Found>, Error> {
         Decision::Restore { facts, log, barrier } => Ok(Some(Found::Restore { facts, log, barrier })),
         Decision::Refuse(refusal) => Ok(Some(Found::Refused(refusal))),
     }
+}
+
+fn with_end(shared: &Shared, look: &Look, found: Option<Found>) -> Result<Option<(Found, Option<i64>)>, Error> {
+    let task = &look.question.task;
+    let source = shared.sub_topology(task).is_some_and(|sub| matches!(sub.input, Input::Source(_)));
+    let end = match (found.is_some() && source && shared.tuning.run.is_some(), shared.input_at(task)) {
+        (true, Some(at)) => shared.admin.log_ranges(&[at])?.pop().map(|range| range.stable),
+        _ => None,
+    };
+    Ok(found.map(|found| (found, end)))
 }
 
 fn view(shared: &Shared, task: &TaskId) -> Result<View, Error> {

@@ -53,6 +53,7 @@ impl Worker {
             }
         }
         task.rest(elapsed);
+        task.finish();
         let open = outbox.is_open();
         if open && self.producer.opened_at.is_none() {
             self.producer.opened_at = Some(elapsed);
