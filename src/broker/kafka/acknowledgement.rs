@@ -28,7 +28,10 @@ pub(super) struct Cause {
 impl Cause {
     /// Codes of messages that failed only because another one did.
     fn is_consequence(&self) -> bool {
-        matches!(self.code, codes::PURGE_QUEUE | codes::PURGE_INFLIGHT | codes::INVALID_DIFFERENT_RECORD)
+        matches!(
+            self.code,
+            codes::PURGE_QUEUE | codes::PURGE_INFLIGHT | codes::INVALID_DIFFERENT_RECORD
+        )
     }
 
     /// [`Error::Refused`] where the broker would refuse the message again, else [`Error::Abortable`]; in both cases
@@ -93,7 +96,10 @@ impl Acknowledgements {
 
     fn failed(&self, cause: Cause) {
         let mut state = self.state();
-        let better = state.cause.as_ref().is_none_or(|old| old.is_consequence() && !cause.is_consequence());
+        let better = state
+            .cause
+            .as_ref()
+            .is_none_or(|old| old.is_consequence() && !cause.is_consequence());
         if better {
             state.cause = Some(cause);
         }
@@ -106,7 +112,10 @@ const NAME: *const c_char = c"acknowledgements".as_ptr();
 ///
 /// # Safety
 /// `conf` is live, and `acknowledgements` stays where it is for as long as the producer lives.
-pub(super) unsafe fn intercept(conf: *mut ffi::rd_kafka_conf_t, acknowledgements: &Acknowledgements) {
+pub(super) unsafe fn intercept(
+    conf: *mut ffi::rd_kafka_conf_t,
+    acknowledgements: &Acknowledgements,
+) {
     let opaque = (&raw const *acknowledgements).cast_mut().cast();
     unsafe { code::rd_kafka_conf_interceptor_add_on_new(conf, NAME, Some(on_new), opaque) };
 }
@@ -118,7 +127,14 @@ unsafe extern "C" fn on_new(
     _text: *mut c_char,
     _size: usize,
 ) -> i32 {
-    unsafe { code::rd_kafka_interceptor_add_on_acknowledgement(rk, NAME, Some(on_acknowledgement), opaque) }
+    unsafe {
+        code::rd_kafka_interceptor_add_on_acknowledgement(
+            rk,
+            NAME,
+            Some(on_acknowledgement),
+            opaque,
+        )
+    }
 }
 
 unsafe extern "C" fn on_acknowledgement(
@@ -131,7 +147,9 @@ unsafe extern "C" fn on_acknowledgement(
         if code == 0 && (*message)._private != BLOCK {
             return 0;
         }
-        let Some(acknowledgements) = opaque.cast::<Acknowledgements>().as_ref() else { return 0 };
+        let Some(acknowledgements) = opaque.cast::<Acknowledgements>().as_ref() else {
+            return 0;
+        };
         let topic = text(ffi::rd_kafka_topic_name((*message).rkt));
         let at = TopicPartition::new(topic, (*message).partition);
         if code == 0 {
@@ -148,7 +166,10 @@ mod tests {
     use super::*;
 
     fn cause(code: i32) -> Cause {
-        Cause { code, at: TopicPartition::new("t", 0) }
+        Cause {
+            code,
+            at: TopicPartition::new("t", 0),
+        }
     }
 
     #[test]
@@ -159,8 +180,14 @@ mod tests {
         acknowledgements.failed(cause(codes::PURGE_QUEUE));
         acknowledgements.failed(cause(29));
         assert_eq!(acknowledgements.cause(), Some(cause(87)));
-        assert!(matches!(cause(87).error("flush", ""), Error::Refused { .. }));
-        assert!(matches!(cause(codes::PURGE_QUEUE).error("flush", ""), Error::Abortable { .. }));
+        assert!(matches!(
+            cause(87).error("flush", ""),
+            Error::Refused { .. }
+        ));
+        assert!(matches!(
+            cause(codes::PURGE_QUEUE).error("flush", ""),
+            Error::Abortable { .. }
+        ));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::client::Client;
 use super::config::{KafkaConfig, Role};
-use super::error::{codes, of_code, of_failure};
+use super::error::{codes, of_code};
 use super::ffi::{self, Failure, PartitionList, c_string, code, element, elements, text};
 use crate::broker::{Admin, Error, LogRange, NewTopic, Result, TopicInfo};
 use crate::fetch::TopicPartition;
@@ -32,7 +32,9 @@ impl KafkaAdmin {
     /// # Errors
     /// [`Error::Refused`] for bad settings.
     pub fn new(config: &KafkaConfig) -> Result<Self> {
-        Ok(KafkaAdmin { client: Client::new(config, &Role::Admin, None)? })
+        Ok(KafkaAdmin {
+            client: Client::new(config, &Role::Admin, None)?,
+        })
     }
 
     /// Sends a request, waits for its event and reads it.
@@ -64,17 +66,26 @@ impl KafkaAdmin {
             // Refused for operations that have none, which changes nothing.
             code::rd_kafka_AdminOptions_set_operation_timeout(options, timeout, out, size);
             if let Some(isolation) = isolation {
-                drop(Failure::of(ffi::rd_kafka_AdminOptions_set_isolation_level(options, isolation)));
+                drop(Failure::of(ffi::rd_kafka_AdminOptions_set_isolation_level(
+                    options, isolation,
+                )));
             }
             let queue = ffi::rd_kafka_queue_new(rk);
             submit(rk, options, queue);
             let event = ffi::rd_kafka_queue_poll(queue, timeout.saturating_add(1000));
             let result = if event.is_null() {
-                Err(Error::Retriable { call, message: "no answer".into() })
+                Err(Error::Retriable {
+                    call,
+                    message: "no answer".into(),
+                })
             } else {
                 match code::rd_kafka_event_error(event) {
                     0 => read(event),
-                    code => Err(of_code(call, code, &text(ffi::rd_kafka_event_error_string(event)))),
+                    code => Err(of_code(
+                        call,
+                        code,
+                        &text(ffi::rd_kafka_event_error_string(event)),
+                    )),
                 }
             };
             if !event.is_null() {
@@ -95,19 +106,27 @@ impl KafkaAdmin {
     ) -> Result<BTreeMap<TopicPartition, i64>> {
         let call = "list_offsets";
         let unique: BTreeSet<_> = partitions.iter().cloned().collect();
-        let list = PartitionList::at_offsets(&unique.into_iter().map(|at| (at, specification)).collect::<Vec<_>>());
+        let list = PartitionList::at_offsets(
+            &unique
+                .into_iter()
+                .map(|at| (at, specification))
+                .collect::<Vec<_>>(),
+        );
         self.request_at(
             call,
             Operation::RD_KAFKA_ADMIN_OP_LISTOFFSETS,
             Some(isolation),
-            |rk, options, queue| unsafe { ffi::rd_kafka_ListOffsets(rk, list.as_ptr(), options, queue) },
+            |rk, options, queue| unsafe {
+                ffi::rd_kafka_ListOffsets(rk, list.as_ptr(), options, queue)
+            },
             |event| unsafe {
                 let mut count = 0;
                 let result = ffi::rd_kafka_event_ListOffsets_result(event);
                 let infos = ffi::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
                 let mut found = BTreeMap::new();
                 for info in array(infos, count) {
-                    let element = element(ffi::rd_kafka_ListOffsetsResultInfo_topic_partition(info));
+                    let element =
+                        element(ffi::rd_kafka_ListOffsetsResultInfo_topic_partition(info));
                     check(call, element.code, &element.at.to_string())?;
                     found.insert(element.at, element.offset);
                 }
@@ -122,11 +141,19 @@ impl KafkaAdmin {
 /// # Safety
 /// `data` is null or points to `count` elements.
 pub(super) unsafe fn array<T: Copy>(data: *const T, count: usize) -> Vec<T> {
-    if data.is_null() { vec![] } else { unsafe { std::slice::from_raw_parts(data, count) }.to_vec() }
+    if data.is_null() {
+        vec![]
+    } else {
+        unsafe { std::slice::from_raw_parts(data, count) }.to_vec()
+    }
 }
 
 pub(super) fn check(call: &'static str, code: i32, about: &str) -> Result<()> {
-    if code == 0 { Ok(()) } else { Err(of_code(call, code, about)) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(of_code(call, code, about))
+    }
 }
 
 /// Checks the results of a request about topics; `fine` is a code that says that nothing was to be done.
@@ -156,13 +183,21 @@ unsafe fn new_topic(topic: &NewTopic) -> Result<*mut ffi::rd_kafka_NewTopic_t> {
     let mut buffer = [0 as c_char; 256];
     unsafe {
         let (out, size) = (buffer.as_mut_ptr(), buffer.len());
-        let made = ffi::rd_kafka_NewTopic_new(name.as_ptr(), topic.partitions, replication, out, size);
+        let made =
+            ffi::rd_kafka_NewTopic_new(name.as_ptr(), topic.partitions, replication, out, size);
         if made.is_null() {
             let message = format!("{}: {}", topic.name, text(out));
-            return Err(Error::Refused { call: "create_topics", message });
+            return Err(Error::Refused {
+                call: "create_topics",
+                message,
+            });
         }
         for (name, value) in &topic.config {
-            code::rd_kafka_NewTopic_set_config(made, c_string(name).as_ptr(), c_string(value).as_ptr());
+            code::rd_kafka_NewTopic_set_config(
+                made,
+                c_string(name).as_ptr(),
+                c_string(value).as_ptr(),
+            );
         }
         Ok(made)
     }
@@ -175,7 +210,8 @@ unsafe fn topic_id(description: *const ffi::rd_kafka_TopicDescription_t) -> Opti
         if id.is_null() {
             return None;
         }
-        let bits = ffi::rd_kafka_Uuid_most_significant_bits(id) | ffi::rd_kafka_Uuid_least_significant_bits(id);
+        let bits = ffi::rd_kafka_Uuid_most_significant_bits(id)
+            | ffi::rd_kafka_Uuid_least_significant_bits(id);
         (bits != 0).then(|| text(ffi::rd_kafka_Uuid_base64str(id)))
     }
 }
@@ -192,26 +228,41 @@ impl Admin for KafkaAdmin {
             call,
             Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
             |rk, options, queue| unsafe {
-                let topics = ffi::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+                let topics = ffi::rd_kafka_TopicCollection_of_topic_names(
+                    pointers.as_mut_ptr(),
+                    pointers.len(),
+                );
                 ffi::rd_kafka_DescribeTopics(rk, topics, options, queue);
                 ffi::rd_kafka_TopicCollection_destroy(topics);
             },
             |event| unsafe {
                 let mut count = 0;
                 let result = ffi::rd_kafka_event_DescribeTopics_result(event);
-                let descriptions = ffi::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+                let descriptions =
+                    ffi::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
                 let mut found = vec![];
                 for description in array(descriptions, count) {
                     let name = text(ffi::rd_kafka_TopicDescription_name(description));
                     let error = ffi::rd_kafka_TopicDescription_error(description);
-                    let code = if error.is_null() { 0 } else { code::rd_kafka_error_code(error) };
-                    if matches!(code, codes::UNKNOWN_TOPIC_OR_PARTITION | codes::UNKNOWN_TOPIC) {
+                    let code = if error.is_null() {
+                        0
+                    } else {
+                        code::rd_kafka_error_code(error)
+                    };
+                    if matches!(
+                        code,
+                        codes::UNKNOWN_TOPIC_OR_PARTITION | codes::UNKNOWN_TOPIC
+                    ) {
                         continue;
                     }
                     check(call, code, &name)?;
                     let mut partitions = 0;
                     ffi::rd_kafka_TopicDescription_partitions(description, &raw mut partitions);
-                    found.push(TopicInfo { name, id: topic_id(description), partitions: partitions as i32 });
+                    found.push(TopicInfo {
+                        name,
+                        id: topic_id(description),
+                        partitions: partitions as i32,
+                    });
                 }
                 Ok(found)
             },
@@ -233,7 +284,8 @@ impl Admin for KafkaAdmin {
             |event| unsafe {
                 let mut count = 0;
                 let result = ffi::rd_kafka_event_DescribeConfigs_result(event);
-                let resources = ffi::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
+                let resources =
+                    ffi::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
                 let mut found = BTreeMap::new();
                 for resource in array(resources, count) {
                     check(call, code::rd_kafka_ConfigResource_error(resource), name)?;
@@ -290,18 +342,29 @@ impl Admin for KafkaAdmin {
         let mut buffer = [0 as c_char; 256];
         let (out, size) = (buffer.as_mut_ptr(), buffer.len());
         let total = usize::try_from(partitions).unwrap_or(0);
-        let mut grown = unsafe { ffi::rd_kafka_NewPartitions_new(c_name.as_ptr(), total, out, size) };
+        let mut grown =
+            unsafe { ffi::rd_kafka_NewPartitions_new(c_name.as_ptr(), total, out, size) };
         if grown.is_null() {
-            return Err(Error::Refused { call, message: format!("{name}: {}", unsafe { text(out) }) });
+            return Err(Error::Refused {
+                call,
+                message: format!("{name}: {}", unsafe { text(out) }),
+            });
         }
         let result = self.request(
             call,
             Operation::RD_KAFKA_ADMIN_OP_CREATEPARTITIONS,
-            |rk, options, queue| unsafe { ffi::rd_kafka_CreatePartitions(rk, &raw mut grown, 1, options, queue) },
+            |rk, options, queue| unsafe {
+                ffi::rd_kafka_CreatePartitions(rk, &raw mut grown, 1, options, queue)
+            },
             |event| unsafe {
                 let mut count = 0;
                 let result = ffi::rd_kafka_event_CreatePartitions_result(event);
-                topic_results(call, ffi::rd_kafka_CreatePartitions_result_topics(result, &raw mut count), count, 0)
+                topic_results(
+                    call,
+                    ffi::rd_kafka_CreatePartitions_result_topics(result, &raw mut count),
+                    count,
+                    0,
+                )
             },
         );
         unsafe { ffi::rd_kafka_NewPartitions_destroy(grown) };
@@ -313,7 +376,8 @@ impl Admin for KafkaAdmin {
         if names.is_empty() {
             return Ok(());
         }
-        let make = |name: &String| unsafe { ffi::rd_kafka_DeleteTopic_new(c_string(name).as_ptr()) };
+        let make =
+            |name: &String| unsafe { ffi::rd_kafka_DeleteTopic_new(c_string(name).as_ptr()) };
         let mut topics: Vec<_> = names.iter().map(make).collect();
         let result = self.request(
             call,
@@ -342,7 +406,9 @@ impl Admin for KafkaAdmin {
         let result = self.request(
             call,
             Operation::RD_KAFKA_ADMIN_OP_DELETERECORDS,
-            |rk, options, queue| unsafe { ffi::rd_kafka_DeleteRecords(rk, &raw mut request, 1, options, queue) },
+            |rk, options, queue| unsafe {
+                ffi::rd_kafka_DeleteRecords(rk, &raw mut request, 1, options, queue)
+            },
             |event| unsafe {
                 let result = ffi::rd_kafka_event_DeleteRecords_result(event);
                 for element in elements(ffi::rd_kafka_DeleteRecords_result_offsets(result)) {
@@ -360,13 +426,32 @@ impl Admin for KafkaAdmin {
             return Ok(vec![]);
         }
         // One after the other, lowest first: so start <= stable <= high holds while others write and delete.
-        let starts = self.list_offsets(partitions, -2, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED)?;
-        let stables = self.list_offsets(partitions, -1, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED)?;
-        let highs = self.list_offsets(partitions, -1, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED)?;
+        let starts = self.list_offsets(
+            partitions,
+            -2,
+            Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
+        )?;
+        let stables = self.list_offsets(
+            partitions,
+            -1,
+            Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+        )?;
+        let highs = self.list_offsets(
+            partitions,
+            -1,
+            Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
+        )?;
         let range = |at: &TopicPartition| {
-            Some(LogRange { start: *starts.get(at)?, stable: *stables.get(at)?, high: *highs.get(at)? })
+            Some(LogRange {
+                start: *starts.get(at)?,
+                stable: *stables.get(at)?,
+                high: *highs.get(at)?,
+            })
         };
-        partitions.iter().map(|at| range(at).ok_or_else(|| unanswered("log_ranges", at))).collect()
+        partitions
+            .iter()
+            .map(|at| range(at).ok_or_else(|| unanswered("log_ranges", at)))
+            .collect()
     }
 
     fn offsets_at(&self, partitions: &[TopicPartition], timestamp_ms: i64) -> Result<Vec<i64>> {
@@ -382,10 +467,16 @@ impl Admin for KafkaAdmin {
             Some(offset) if *offset >= 0 => Some(*offset),
             _ => ends.get(at).copied(),
         };
-        partitions.iter().map(|at| offset(at).ok_or_else(|| unanswered("offsets_at", at))).collect()
+        partitions
+            .iter()
+            .map(|at| offset(at).ok_or_else(|| unanswered("offsets_at", at)))
+            .collect()
     }
 }
 
 fn unanswered(call: &'static str, at: &TopicPartition) -> Error {
-    Error::Retriable { call, message: format!("{at}: no answer for this partition") }
+    Error::Retriable {
+        call,
+        message: format!("{at}: no answer for this partition"),
+    }
 }

@@ -3,17 +3,17 @@
 //! Invariant: the callbacks' context outlives the instance, because whoever destroys the instance owns both. Log
 //! callbacks run on librdkafka's threads and hold no lock for long. This file does not know what the client is for.
 
+use super::acknowledgement::{self, Acknowledgements};
 use super::config::{KafkaConfig, Role, properties};
 use super::error::{codes, name};
 use super::ffi::{self, c_string, code, text};
 use super::member::Rebalance;
-use super::acknowledgement::{self, Acknowledgements};
 use crate::broker::{Error, Result};
 use crate::clock::{Clock, SystemClock};
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::ManuallyDrop;
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// librdkafka logs an identical disconnect of one broker only once in this time, so a disconnect counts for as long.
@@ -43,7 +43,8 @@ impl Context {
     }
 
     fn disturb(&self) {
-        self.disturbed_at.store(self.clock.elapsed().as_millis() as i64, Ordering::SeqCst);
+        self.disturbed_at
+            .store(self.clock.elapsed().as_millis() as i64, Ordering::SeqCst);
     }
 }
 
@@ -95,13 +96,19 @@ impl Client {
             if rk.is_null() {
                 ffi::rd_kafka_conf_destroy(conf);
                 let message = format!("{}: {}", role.name(), text(buffer.as_ptr()));
-                return Err(Error::Refused { call: "kafka client", message });
+                return Err(Error::Refused {
+                    call: "kafka client",
+                    message,
+                });
             }
             if !role.is_producer() {
                 // Without this, errors would wait in a queue that nobody reads.
                 code::rd_kafka_poll_set_consumer(rk);
             }
-            Ok(Client { rk, context: ManuallyDrop::new(context) })
+            Ok(Client {
+                rk,
+                context: ManuallyDrop::new(context),
+            })
         }
     }
 
@@ -130,10 +137,15 @@ impl Drop for Client {
     fn drop(&mut self) {
         // Nothing touches the context after this.
         let context = unsafe { ManuallyDrop::take(&mut self.context) };
-        let remains = Remains { rk: self.rk, _context: context };
+        let remains = Remains {
+            rk: self.rk,
+            _context: context,
+        };
         // Destroying joins librdkafka's threads, one of which may sit in a connect: nobody waits for that. If no
         // thread can be made, the closure is dropped here and with it the instance.
-        let spawned = std::thread::Builder::new().name("kafka-destroy".into()).spawn(move || drop(remains));
+        let spawned = std::thread::Builder::new()
+            .name("kafka-destroy".into())
+            .spawn(move || drop(remains));
         if let Err(error) = spawned {
             tracing::warn!(%error, "a Kafka client was destroyed in the foreground");
         }
@@ -162,13 +174,21 @@ unsafe fn set(conf: *mut ffi::rd_kafka_conf_t, name: &str, value: &str) -> Resul
     let (c_name, c_value) = (c_string(name), c_string(value));
     let mut buffer = [0 as c_char; 512];
     unsafe {
-        let result =
-            ffi::rd_kafka_conf_set(conf, c_name.as_ptr(), c_value.as_ptr(), buffer.as_mut_ptr(), buffer.len());
+        let result = ffi::rd_kafka_conf_set(
+            conf,
+            c_name.as_ptr(),
+            c_value.as_ptr(),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+        );
         if result == ffi::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
             return Ok(());
         }
         let message = format!("property \"{name}\": {}", text(buffer.as_ptr()));
-        Err(Error::Refused { call: "kafka configuration", message })
+        Err(Error::Refused {
+            call: "kafka configuration",
+            message,
+        })
     }
 }
 
@@ -178,7 +198,12 @@ fn disturbs(facility: &str, line: &str) -> bool {
     match facility {
         "REQTMOUT" => true,
         "FAIL" => {
-            let opening = ["Connect to", "Failed to resolve", "Connection setup timed out", "Failed to create socket"];
+            let opening = [
+                "Connect to",
+                "Failed to resolve",
+                "Connection setup timed out",
+                "Failed to create socket",
+            ];
             !opening.iter().any(|text| line.contains(text))
         }
         _ => false,
@@ -192,14 +217,22 @@ unsafe extern "C" fn on_log(
     line: *const c_char,
 ) {
     let (facility, line) = unsafe { (text(facility), text(line)) };
-    let opaque = if rk.is_null() { std::ptr::null_mut() } else { unsafe { ffi::rd_kafka_opaque(rk) } };
+    let opaque = if rk.is_null() {
+        std::ptr::null_mut()
+    } else {
+        unsafe { ffi::rd_kafka_opaque(rk) }
+    };
     let context = unsafe { opaque.cast::<Context>().as_ref() };
     let client = context.map_or("", |c| c.name.as_str());
     if let Some(context) = context.filter(|_| disturbs(&facility, &line)) {
         context.disturb();
     }
     if let Some(context) = context.filter(|_| facility == "TXNERR") {
-        context.transaction_error.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&line);
+        context
+            .transaction_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&line);
     }
     match level {
         0..=4 => tracing::warn!(target: "librdkafka", client, facility, "{line}"),
@@ -215,7 +248,9 @@ unsafe extern "C" fn on_error(
     reason: *const c_char,
     opaque: *mut c_void,
 ) {
-    let Some(context) = (unsafe { opaque.cast::<Context>().as_ref() }) else { return };
+    let Some(context) = (unsafe { opaque.cast::<Context>().as_ref() }) else {
+        return;
+    };
     let reason = unsafe { text(reason) };
     if matches!(code, codes::TIMED_OUT | codes::TIMED_OUT_QUEUE) {
         context.disturb();
@@ -236,7 +271,10 @@ pub(super) struct Deadline {
 
 impl Deadline {
     pub fn after(total: Duration) -> Self {
-        Deadline { clock: SystemClock::new(), total }
+        Deadline {
+            clock: SystemClock::new(),
+            total,
+        }
     }
 
     pub fn is_over(&self) -> bool {
@@ -257,12 +295,36 @@ mod tests {
     #[test]
     fn a_lost_connection_disturbs_and_one_that_never_opened_does_not() {
         let table = [
-            ("FAIL", "127.0.0.1:9092/1: Disconnected (after 5ms in state UP)", true),
-            ("FAIL", "b:9092/1: 3 request(s) timed out: disconnect (after 9ms in state UP)", true),
-            ("FAIL", "b:9092/1: Receive failed: Connection reset by peer", true),
-            ("REQTMOUT", "b:9092/1: Timed out 1 in-flight, 0 retry-queued", true),
-            ("FAIL", "b:9092/1: Connect to ipv4#10.0.0.1:9092 failed: Connection refused", false),
-            ("FAIL", "b:9092/1: Failed to resolve 'b:9092': Name or service not known", false),
+            (
+                "FAIL",
+                "127.0.0.1:9092/1: Disconnected (after 5ms in state UP)",
+                true,
+            ),
+            (
+                "FAIL",
+                "b:9092/1: 3 request(s) timed out: disconnect (after 9ms in state UP)",
+                true,
+            ),
+            (
+                "FAIL",
+                "b:9092/1: Receive failed: Connection reset by peer",
+                true,
+            ),
+            (
+                "REQTMOUT",
+                "b:9092/1: Timed out 1 in-flight, 0 retry-queued",
+                true,
+            ),
+            (
+                "FAIL",
+                "b:9092/1: Connect to ipv4#10.0.0.1:9092 failed: Connection refused",
+                false,
+            ),
+            (
+                "FAIL",
+                "b:9092/1: Failed to resolve 'b:9092': Name or service not known",
+                false,
+            ),
             ("CONFWARN", "Disconnected", false),
         ];
         for (facility, line, expected) in table {

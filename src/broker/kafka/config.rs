@@ -61,21 +61,32 @@ const MESSAGE_OVERHEAD: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
     /// Reads assigned partitions.
-    Data { client_id: String },
+    Data {
+        client_id: String,
+    },
     /// Owns the group membership.
     Member,
-    /// Asks for stable committed offsets.
-    Offsets,
+    /// Asks for committed offsets: only for stable ones, or past an undecided transaction.
+    Offsets {
+        stable: bool,
+    },
     /// Admin requests.
     Admin,
-    Transactional { transactional_id: String },
+    Transactional {
+        transactional_id: String,
+    },
     /// Registers a transactional id once, to end what another producer left open.
-    Settle { transactional_id: String },
+    Settle {
+        transactional_id: String,
+    },
 }
 
 impl Role {
     pub fn is_producer(&self) -> bool {
-        matches!(self, Role::Admin | Role::Transactional { .. } | Role::Settle { .. })
+        matches!(
+            self,
+            Role::Admin | Role::Transactional { .. } | Role::Settle { .. }
+        )
     }
 
     /// For logs and thread names.
@@ -83,7 +94,8 @@ impl Role {
         match self {
             Role::Data { client_id } => client_id,
             Role::Member => "member",
-            Role::Offsets => "offsets",
+            Role::Offsets { stable: true } => "offsets",
+            Role::Offsets { stable: false } => "offsets-unstable",
             Role::Admin => "admin",
             Role::Transactional { transactional_id } => transactional_id,
             Role::Settle { .. } => "settle",
@@ -130,7 +142,10 @@ const NEVER: [&str; 13] = [
 /// # Errors
 /// [`Error::Refused`] for a user property that is fixed.
 pub(super) fn properties(config: &KafkaConfig, role: &Role) -> Result<BTreeMap<String, String>> {
-    let mut settings = Settings { values: BTreeMap::new(), fixed: NEVER.into_iter().collect() };
+    let mut settings = Settings {
+        values: BTreeMap::new(),
+        fixed: NEVER.into_iter().collect(),
+    };
     settings.fixed("bootstrap.servers", &config.bootstrap_servers);
     let id = match role {
         Role::Member => config.worker_id.clone(),
@@ -146,9 +161,11 @@ pub(super) fn properties(config: &KafkaConfig, role: &Role) -> Result<BTreeMap<S
     match role {
         Role::Data { .. } => data(&mut settings, config),
         Role::Member => member(&mut settings, config),
-        Role::Offsets => offsets(&mut settings, config),
+        Role::Offsets { stable } => offsets(&mut settings, config, *stable),
         Role::Admin => {}
-        Role::Transactional { transactional_id } => transactional(&mut settings, config, transactional_id),
+        Role::Transactional { transactional_id } => {
+            transactional(&mut settings, config, transactional_id)
+        }
         Role::Settle { transactional_id } => {
             transactional(&mut settings, config, transactional_id);
             // A takeover waits for this one answer.
@@ -159,7 +176,10 @@ pub(super) fn properties(config: &KafkaConfig, role: &Role) -> Result<BTreeMap<S
     for (name, value) in &config.properties {
         if settings.fixed.contains(name.as_str()) {
             let message = format!("property \"{name}\" cannot be set: the engine sets it itself");
-            return Err(Error::Refused { call: "kafka configuration", message });
+            return Err(Error::Refused {
+                call: "kafka configuration",
+                message,
+            });
         }
         settings.values.insert(name.clone(), value.clone());
     }
@@ -172,6 +192,9 @@ fn manual_offsets(settings: &mut Settings, config: &KafkaConfig) {
     settings.fixed("enable.auto.commit", false);
     settings.fixed("enable.auto.offset.store", false);
     settings.fixed("allow.auto.create.topics", false);
+    // Used by the member only, but librdkafka checks them against the user's max.poll.interval.ms everywhere.
+    settings.fixed("session.timeout.ms", config.session_timeout_ms);
+    settings.fixed("heartbeat.interval.ms", config.heartbeat_ms);
 }
 
 fn data(settings: &mut Settings, config: &KafkaConfig) {
@@ -187,10 +210,19 @@ fn data(settings: &mut Settings, config: &KafkaConfig) {
     // A broker holds a Fetch back this long when nothing is there, and only one Fetch is in flight per broker: a
     // partition that is assigned meanwhile waits for it. Records end the wait at once, so it costs no latency else.
     settings.default("fetch.wait.max.ms", 50);
-    settings.default("queued.max.messages.kbytes", (budget / 1024).clamp(1, 2_097_151));
-    settings.default("queued.min.messages", (budget / MESSAGE_OVERHEAD).clamp(1000, 10_000_000));
+    settings.default(
+        "queued.max.messages.kbytes",
+        (budget / 1024).clamp(1, 2_097_151),
+    );
+    settings.default(
+        "queued.min.messages",
+        (budget / MESSAGE_OVERHEAD).clamp(1000, 10_000_000),
+    );
     // Well above a batch: the broker sends what it cuts off again.
-    settings.default("fetch.message.max.bytes", (budget / 4).clamp(256 << 10, 4 << 20));
+    settings.default(
+        "fetch.message.max.bytes",
+        (budget / 4).clamp(256 << 10, 4 << 20),
+    );
     settings.default("fetch.max.bytes", budget.clamp(1 << 20, 50 << 20));
 }
 
@@ -200,17 +232,22 @@ fn member(settings: &mut Settings, config: &KafkaConfig) {
     // The member reads nothing; with read_committed its start would wait for stable offsets.
     settings.fixed("isolation.level", "read_uncommitted");
     settings.fixed("auto.offset.reset", "latest");
-    settings.fixed("session.timeout.ms", config.session_timeout_ms);
-    settings.fixed("heartbeat.interval.ms", config.heartbeat_ms);
     if let Some(instance) = &config.static_instance {
         settings.fixed("group.instance.id", instance);
     }
 }
 
-fn offsets(settings: &mut Settings, config: &KafkaConfig) {
+fn offsets(settings: &mut Settings, config: &KafkaConfig, stable: bool) {
     manual_offsets(settings, config);
     // read_committed makes OffsetFetch ask for stable offsets.
-    settings.fixed("isolation.level", "read_committed");
+    settings.fixed(
+        "isolation.level",
+        if stable {
+            "read_committed"
+        } else {
+            "read_uncommitted"
+        },
+    );
     settings.default("retry.backoff.ms", 20);
     settings.default("retry.backoff.max.ms", 50);
 }
@@ -229,8 +266,14 @@ fn transactional(settings: &mut Settings, config: &KafkaConfig, transactional_id
     settings.default("linger.ms", 5);
     settings.default("batch.num.messages", 100_000);
     settings.default("compression.codec", "lz4");
-    settings.default("queue.buffering.max.kbytes", (budget / 1024).clamp(1, 2_147_483_647));
-    settings.default("queue.buffering.max.messages", (budget / MESSAGE_OVERHEAD).clamp(10_000, 10_000_000));
+    settings.default(
+        "queue.buffering.max.kbytes",
+        (budget / 1024).clamp(1, 2_147_483_647),
+    );
+    settings.default(
+        "queue.buffering.max.messages",
+        (budget / MESSAGE_OVERHEAD).clamp(10_000, 10_000_000),
+    );
 }
 
 #[cfg(test)]
@@ -245,10 +288,24 @@ mod tests {
 
     #[test]
     fn user_properties_override_defaults_but_not_what_exactly_once_rests_on() {
-        let data = Role::Data { client_id: "w0".into() };
-        let set = properties(&with("linger.ms", "50"), &Role::Transactional { transactional_id: "t".into() }).unwrap();
+        let data = Role::Data {
+            client_id: "w0".into(),
+        };
+        let set = properties(
+            &with("linger.ms", "50"),
+            &Role::Transactional {
+                transactional_id: "t".into(),
+            },
+        )
+        .unwrap();
         assert_eq!(set["linger.ms"], "50");
-        for name in ["isolation.level", "acks", "transactional.id", "auto.offset.reset", "group.instance.id"] {
+        for name in [
+            "isolation.level",
+            "acks",
+            "transactional.id",
+            "auto.offset.reset",
+            "group.instance.id",
+        ] {
             for role in [&data, &Role::Member, &Role::Admin] {
                 let error = properties(&with(name, "x"), role).unwrap_err();
                 assert!(error.to_string().contains(name), "{error}");
@@ -259,8 +316,17 @@ mod tests {
     #[test]
     fn the_member_carries_the_worker_id_and_only_data_consumers_read_committed() {
         let config = KafkaConfig::new("b", "app", "worker-1");
-        assert_eq!(properties(&config, &Role::Member).unwrap()["client.id"], "worker-1");
-        let data = properties(&config, &Role::Data { client_id: "w0".into() }).unwrap();
+        assert_eq!(
+            properties(&config, &Role::Member).unwrap()["client.id"],
+            "worker-1"
+        );
+        let data = properties(
+            &config,
+            &Role::Data {
+                client_id: "w0".into(),
+            },
+        )
+        .unwrap();
         assert_eq!(data["client.id"], "app-w0");
         assert_eq!(data["isolation.level"], "read_committed");
         assert_eq!(data["auto.offset.reset"], "error");

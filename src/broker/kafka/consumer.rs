@@ -49,7 +49,13 @@ impl KafkaConsumer {
     /// # Errors
     /// [`Error::Refused`] for bad settings.
     pub fn new(config: &KafkaConfig, client_id: &str) -> Result<Self> {
-        let client = Client::new(config, &Role::Data { client_id: client_id.to_string() }, None)?;
+        let client = Client::new(
+            config,
+            &Role::Data {
+                client_id: client_id.to_string(),
+            },
+            None,
+        )?;
         let queue = unsafe { ffi::rd_kafka_queue_get_consumer(client.rk()) };
         Ok(KafkaConsumer {
             client,
@@ -68,9 +74,15 @@ impl KafkaConsumer {
             return Ok(*topic);
         }
         let c_name = c_string(name);
-        let topic = unsafe { ffi::rd_kafka_topic_new(self.client.rk(), c_name.as_ptr(), std::ptr::null_mut()) };
+        let topic = unsafe {
+            ffi::rd_kafka_topic_new(self.client.rk(), c_name.as_ptr(), std::ptr::null_mut())
+        };
         if topic.is_null() {
-            return Err(of_code("assign", unsafe { code::rd_kafka_last_error() }, name));
+            return Err(of_code(
+                "assign",
+                unsafe { code::rd_kafka_last_error() },
+                name,
+            ));
         }
         match warm(self.client.rk(), topic, name) {
             Ok(()) => {
@@ -85,7 +97,8 @@ impl KafkaConsumer {
     }
 
     fn key(&self, at: &TopicPartition) -> Option<(Topic, i32)> {
-        Some((*self.topics.get(&*at.topic)?, at.partition)).filter(|key| self.slots.contains_key(key))
+        Some((*self.topics.get(&*at.topic)?, at.partition))
+            .filter(|key| self.slots.contains_key(key))
     }
 
     fn incremental_assign(&self, partitions: &[(TopicPartition, i64)]) -> Result<()> {
@@ -93,7 +106,9 @@ impl KafkaConsumer {
             return Ok(());
         }
         let list = PartitionList::at_offsets(partitions);
-        match Failure::of(unsafe { ffi::rd_kafka_incremental_assign(self.client.rk(), list.as_ptr()) }) {
+        match Failure::of(unsafe {
+            ffi::rd_kafka_incremental_assign(self.client.rk(), list.as_ptr())
+        }) {
             None => Ok(()),
             Some(failure) => Err(of_failure("assign", &failure)),
         }
@@ -104,7 +119,9 @@ impl KafkaConsumer {
             return Ok(());
         }
         let list = PartitionList::of(partitions);
-        match Failure::of(unsafe { ffi::rd_kafka_incremental_unassign(self.client.rk(), list.as_ptr()) }) {
+        match Failure::of(unsafe {
+            ffi::rd_kafka_incremental_unassign(self.client.rk(), list.as_ptr())
+        }) {
             None => Ok(()),
             Some(failure) => Err(of_failure("unassign", &failure)),
         }
@@ -113,7 +130,8 @@ impl KafkaConsumer {
     /// Takes up to `room` messages into the buffer from index `from`.
     fn batch(&mut self, from: usize, room: usize, timeout_ms: c_int) -> usize {
         let target = self.buffer[from..from + room].as_mut_ptr();
-        let taken = unsafe { ffi::rd_kafka_consume_batch_queue(self.queue, timeout_ms, target, room) };
+        let taken =
+            unsafe { ffi::rd_kafka_consume_batch_queue(self.queue, timeout_ms, target, room) };
         usize::try_from(taken).unwrap_or(0)
     }
 
@@ -132,14 +150,20 @@ impl KafkaConsumer {
     /// Hands on a run of records of one partition.
     fn take_records(&mut self, run: &[Message], out: &mut Vec<Polled>) {
         let Some(&first) = run.first() else { return };
-        let Some(slot) = self.slot_key(first).and_then(|key| self.slots.get_mut(&key)).filter(|s| !s.paused) else {
+        let Some(slot) = self
+            .slot_key(first)
+            .and_then(|key| self.slots.get_mut(&key))
+            .filter(|s| !s.paused)
+        else {
             return;
         };
         if slot.open.0 != self.polls {
             slot.open = (self.polls, out.len());
             out.push(Polled::Fetch(Fetch::new(slot.at.clone())));
         }
-        let Some(Polled::Fetch(fetch)) = out.get_mut(slot.open.1) else { return };
+        let Some(Polled::Fetch(fetch)) = out.get_mut(slot.open.1) else {
+            return;
+        };
         for &message in run {
             unsafe {
                 let offset = (*message).offset;
@@ -158,9 +182,16 @@ impl KafkaConsumer {
     fn take_event(&mut self, code: i32, message: Message, out: &mut Vec<Polled>) -> Result<()> {
         let offset = unsafe { (*message).offset };
         let reason = unsafe { text(ffi::rd_kafka_message_errstr(message)) };
-        let Some(slot) = self.slot_key(message).and_then(|key| self.slots.get_mut(&key)).filter(|s| !s.paused) else {
+        let Some(slot) = self
+            .slot_key(message)
+            .and_then(|key| self.slots.get_mut(&key))
+            .filter(|s| !s.paused)
+        else {
             if let Some((code, cause)) = self.client.fatal() {
-                return Err(Error::Fatal { call: "poll", message: format!("{cause}: {}", describe(code)) });
+                return Err(Error::Fatal {
+                    call: "poll",
+                    message: format!("{cause}: {}", describe(code)),
+                });
             }
             tracing::debug!(reason, code, "an event of no assigned partition");
             return Ok(());
@@ -170,10 +201,16 @@ impl KafkaConsumer {
             codes::PARTITION_EOF if offset < slot.position => return Ok(()),
             codes::PARTITION_EOF => {
                 slot.position = offset;
-                out.push(Polled::End { at, offset });
+                let high = high_watermark(self.client.rk(), &at).max(offset);
+                out.push(Polled::End { at, offset, high });
             }
-            codes::AUTO_OFFSET_RESET | codes::OFFSET_OUT_OF_RANGE => out.push(Polled::OutOfRange { at }),
-            _ => out.push(Polled::Failed { at, message: format!("{}: {reason}", describe(code)) }),
+            codes::AUTO_OFFSET_RESET | codes::OFFSET_OUT_OF_RANGE => {
+                out.push(Polled::OutOfRange { at })
+            }
+            _ => out.push(Polled::Failed {
+                at,
+                message: format!("{}: {reason}", describe(code)),
+            }),
         }
         // Records after the event belong after it.
         slot.open = (0, 0);
@@ -217,6 +254,16 @@ unsafe fn slice<'a>(data: *mut std::ffi::c_void, len: usize) -> Option<&'a [u8]>
     (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) })
 }
 
+/// The high watermark that came with the last fetch; negative where there was none yet. Asks no broker.
+fn high_watermark(rk: *mut ffi::rd_kafka_t, at: &TopicPartition) -> i64 {
+    let topic = c_string(&at.topic);
+    let (mut low, mut high) = (-1, -1);
+    let (low, out) = (&raw mut low, &raw mut high);
+    let code =
+        unsafe { code::rd_kafka_get_watermark_offsets(rk, topic.as_ptr(), at.partition, low, out) };
+    if code == 0 { high } else { -1 }
+}
+
 /// Fetches a topic's metadata until it has leaders.
 fn warm(rk: *mut ffi::rd_kafka_t, topic: Topic, name: &str) -> Result<()> {
     let deadline = Deadline::after(METADATA_TIMEOUT);
@@ -244,7 +291,8 @@ unsafe fn topic_code(rk: *mut ffi::rd_kafka_t, topic: Topic, timeout_ms: c_int) 
         }
         let found = if (*metadata).topic_cnt > 0 {
             let first = (*metadata).topics;
-            let no_leader = (0..(*first).partition_cnt as usize).any(|p| (*(*first).partitions.add(p)).leader < 0);
+            let no_leader = (0..(*first).partition_cnt as usize)
+                .any(|p| (*(*first).partitions.add(p)).leader < 0);
             match (&raw const (*first).err).cast::<i32>().read() {
                 0 if no_leader => codes::LEADER_NOT_AVAILABLE,
                 code => code,
@@ -261,18 +309,33 @@ impl Consumer for KafkaConsumer {
     fn assign(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()> {
         let wanted: BTreeMap<TopicPartition, i64> = partitions.iter().cloned().collect();
         if let Some((at, offset)) = wanted.iter().find(|(_, offset)| **offset < 0) {
-            return Err(Error::Refused { call: "assign", message: format!("{at}: offset {offset}") });
+            return Err(Error::Refused {
+                call: "assign",
+                message: format!("{at}: offset {offset}"),
+            });
         }
         for at in wanted.keys() {
             self.topic(&at.topic)?;
         }
-        let assigned: Vec<_> = wanted.keys().filter(|at| self.key(at).is_some()).cloned().collect();
+        let assigned: Vec<_> = wanted
+            .keys()
+            .filter(|at| self.key(at).is_some())
+            .cloned()
+            .collect();
         let paused = |at: &TopicPartition| self.key(at).is_some_and(|key| self.slots[&key].paused);
         let moved: Vec<_> = assigned.iter().filter(|at| !paused(at)).cloned().collect();
-        let fetched: Vec<_> = wanted.iter().filter(|(at, _)| !paused(at)).map(|(at, o)| (at.clone(), *o)).collect();
+        let fetched: Vec<_> = wanted
+            .iter()
+            .filter(|(at, _)| !paused(at))
+            .map(|(at, o)| (at.clone(), *o))
+            .collect();
         // Taking a partition out and putting it back makes a version barrier: what was fetched before is outdated.
         self.incremental_unassign(&moved)?;
-        for key in moved.iter().filter_map(|at| self.key(at)).collect::<Vec<_>>() {
+        for key in moved
+            .iter()
+            .filter_map(|at| self.key(at))
+            .collect::<Vec<_>>()
+        {
             self.slots.remove(&key);
         }
         self.incremental_assign(&fetched)?;
@@ -280,14 +343,26 @@ impl Consumer for KafkaConsumer {
             let topic = self.topic(&at.topic)?;
             let key = (topic, at.partition);
             let paused = self.slots.get(&key).is_some_and(|slot| slot.paused);
-            self.slots.insert(key, Slot { at, position, paused, open: (0, 0) });
+            self.slots.insert(
+                key,
+                Slot {
+                    at,
+                    position,
+                    paused,
+                    open: (0, 0),
+                },
+            );
         }
         Ok(())
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         let keys: Vec<_> = partitions.iter().filter_map(|at| self.key(at)).collect();
-        let fetched = keys.iter().map(|key| &self.slots[key]).filter(|s| !s.paused).map(|s| s.at.clone());
+        let fetched = keys
+            .iter()
+            .map(|key| &self.slots[key])
+            .filter(|s| !s.paused)
+            .map(|s| s.at.clone());
         self.incremental_unassign(&fetched.collect::<Vec<_>>())?;
         for key in keys {
             self.slots.remove(&key);
@@ -301,10 +376,19 @@ impl Consumer for KafkaConsumer {
         keys.dedup();
         keys.retain(|key| self.slots[key].paused != paused);
         if paused {
-            self.incremental_unassign(&keys.iter().map(|key| self.slots[key].at.clone()).collect::<Vec<_>>())?;
+            self.incremental_unassign(
+                &keys
+                    .iter()
+                    .map(|key| self.slots[key].at.clone())
+                    .collect::<Vec<_>>(),
+            )?;
         } else {
             let slots = keys.iter().map(|key| &self.slots[key]);
-            self.incremental_assign(&slots.map(|s| (s.at.clone(), s.position)).collect::<Vec<_>>())?;
+            self.incremental_assign(
+                &slots
+                    .map(|s| (s.at.clone(), s.position))
+                    .collect::<Vec<_>>(),
+            )?;
         }
         for key in keys {
             if let Some(slot) = self.slots.get_mut(&key) {
@@ -324,7 +408,10 @@ impl Consumer for KafkaConsumer {
         // message and then take what came with it.
         let mut count = self.batch(0, room, 0);
         if count == 0 && !timeout.is_zero() {
-            let ms = timeout.as_nanos().div_ceil(1_000_000).min(c_int::MAX as u128) as c_int;
+            let ms = timeout
+                .as_nanos()
+                .div_ceil(1_000_000)
+                .min(c_int::MAX as u128) as c_int;
             count = self.batch(0, 1, ms);
             if count == 1 && room > 1 {
                 count += self.batch(1, room - 1, 0);

@@ -8,11 +8,8 @@ use crate::broker::Error;
 
 /// Codes of librdkafka (negative) and of the Kafka protocol (positive) that the client looks at by name.
 pub(super) mod codes {
-    pub const TRANSPORT: i32 = -195;
     pub const PARTITION_EOF: i32 = -191;
-    pub const UNKNOWN_PARTITION: i32 = -190;
     pub const UNKNOWN_TOPIC: i32 = -188;
-    pub const ALL_BROKERS_DOWN: i32 = -187;
     pub const TIMED_OUT: i32 = -185;
     pub const QUEUE_FULL: i32 = -184;
     pub const ASSIGN_PARTITIONS: i32 = -175;
@@ -46,29 +43,60 @@ pub(super) fn class(code: i32) -> Class {
     match code {
         // _TRANSPORT, _RESOLVE, _ALL_BROKERS_DOWN, _TIMED_OUT, _WAIT_COORD, _IN_PROGRESS, _PREV_IN_PROGRESS,
         // _TIMED_OUT_QUEUE, _WAIT_CACHE, _INTR, _RETRY, _MSG_TIMED_OUT
-        -195 | -193 | -192 | -187 | -185 | -180 | -178 | -177 | -166 | -164 | -163 | -153 => Class::Retriable,
+        -195 | -193 | -192 | -187 | -185 | -180 | -178 | -177 | -166 | -164 | -163 | -153 => {
+            Class::Retriable
+        }
         // Leader and replica moves, coordinator moves, network, controller, quota, stable offsets.
-        5..=9 | 13..=16 | 19 | 20 | 27 | 41 | 51 | 56 | 72 | 74 | 75 | 78 | 88 | 89 => Class::Retriable,
+        5..=9 | 13..=16 | 19 | 20 | 27 | 41 | 51 | 56 | 72 | 74 | 75 | 78 | 88 | 89 => {
+            Class::Retriable
+        }
         codes::FENCED | 47 | 90 => Class::Fenced,
         // _UNKNOWN_PARTITION, _UNKNOWN_TOPIC, _INVALID_ARG, _SSL, _AUTHENTICATION, _UNSUPPORTED_FEATURE
         -190 | -188 | -186 | -181 | -169 | -165 => Class::Refused,
         // Out of range, unknown topic, too large, invalid names and settings, no rights, unsupported, policies,
         // group states that only an operator changes, invalid records.
-        1 | 3 | 10 | 17 | 18 | 24 | 26 | 28..=31 | 32 | 33 | 35..=40 | 42 | 44 | 50 | 53 | 54 | 58 | 68 | 69 | 87 => {
-            Class::Refused
-        }
+        1
+        | 3
+        | 10
+        | 17
+        | 18
+        | 24
+        | 26
+        | 28..=31
+        | 32
+        | 33
+        | 35..=40
+        | 42
+        | 44
+        | 50
+        | 53
+        | 54
+        | 58
+        | 68
+        | 69
+        | 87 => Class::Refused,
         _ => Class::Fatal,
     }
 }
 
 /// `NAME: description` of a code.
 pub(super) fn describe(code: i32) -> String {
-    unsafe { format!("{}: {}", ffi::text(code::rd_kafka_err2name(code)), ffi::text(code::rd_kafka_err2str(code))) }
+    unsafe {
+        format!(
+            "{}: {}",
+            ffi::text(code::rd_kafka_err2name(code)),
+            ffi::text(code::rd_kafka_err2str(code))
+        )
+    }
 }
 
 /// The error of a call that returned a bare code; `about` names the topic or group.
 pub(super) fn of_code(call: &'static str, code: i32, about: &str) -> Error {
-    let message = if about.is_empty() { describe(code) } else { format!("{about}: {}", describe(code)) };
+    let message = if about.is_empty() {
+        describe(code)
+    } else {
+        format!("{about}: {}", describe(code))
+    };
     of_class(call, class(code), message)
 }
 
@@ -113,7 +141,7 @@ mod tests {
     #[test]
     fn codes_are_classed_and_unknown_ones_are_severe() {
         let table = [
-            (codes::TRANSPORT, Class::Retriable),
+            (-195, Class::Retriable),
             (codes::TIMED_OUT, Class::Retriable),
             (88, Class::Retriable),
             (codes::FENCED, Class::Fenced),
@@ -136,6 +164,10 @@ mod tests {
     #[test]
     fn a_code_the_bindings_do_not_know_has_a_text() {
         assert!(describe(32000).contains("32000"), "{}", describe(32000));
-        assert!(describe(29).contains("TOPIC_AUTHORIZATION_FAILED"), "{}", describe(29));
+        assert!(
+            describe(29).contains("TOPIC_AUTHORIZATION_FAILED"),
+            "{}",
+            describe(29)
+        );
     }
 }

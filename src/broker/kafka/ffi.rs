@@ -14,10 +14,19 @@ use std::sync::Arc;
 pub(super) use rdkafka::bindings::*;
 
 /// `rd_kafka_conf_set_rebalance_cb`'s callback, with the code as an integer.
-pub(super) type RebalanceCallback =
-    unsafe extern "C" fn(*mut c::rd_kafka_t, i32, *mut c::rd_kafka_topic_partition_list_t, *mut c_void);
-pub(super) type NewInterceptor =
-    unsafe extern "C" fn(*mut c::rd_kafka_t, *const c::rd_kafka_conf_t, *mut c_void, *mut c_char, usize) -> i32;
+pub(super) type RebalanceCallback = unsafe extern "C" fn(
+    *mut c::rd_kafka_t,
+    i32,
+    *mut c::rd_kafka_topic_partition_list_t,
+    *mut c_void,
+);
+pub(super) type NewInterceptor = unsafe extern "C" fn(
+    *mut c::rd_kafka_t,
+    *const c::rd_kafka_conf_t,
+    *mut c_void,
+    *mut c_char,
+    usize,
+) -> i32;
 pub(super) type AcknowledgementInterceptor =
     unsafe extern "C" fn(*mut c::rd_kafka_t, *mut c::rd_kafka_message_t, *mut c_void) -> i32;
 
@@ -37,8 +46,10 @@ pub(super) mod code {
         pub fn rd_kafka_poll_set_consumer(rk: *mut c::rd_kafka_t) -> i32;
         pub fn rd_kafka_consumer_close(rk: *mut c::rd_kafka_t) -> i32;
         pub fn rd_kafka_unsubscribe(rk: *mut c::rd_kafka_t) -> i32;
-        pub fn rd_kafka_subscribe(rk: *mut c::rd_kafka_t, list: *const c::rd_kafka_topic_partition_list_t) -> i32;
-        pub fn rd_kafka_assign(rk: *mut c::rd_kafka_t, list: *const c::rd_kafka_topic_partition_list_t) -> i32;
+        pub fn rd_kafka_subscribe(
+            rk: *mut c::rd_kafka_t,
+            list: *const c::rd_kafka_topic_partition_list_t,
+        ) -> i32;
         pub fn rd_kafka_pause_partitions(
             rk: *mut c::rd_kafka_t,
             list: *mut c::rd_kafka_topic_partition_list_t,
@@ -55,7 +66,17 @@ pub(super) mod code {
             metadata: *mut *const c::rd_kafka_metadata,
             timeout_ms: c_int,
         ) -> i32;
-        pub fn rd_kafka_conf_set_rebalance_cb(conf: *mut c::rd_kafka_conf_t, callback: Option<RebalanceCallback>);
+        pub fn rd_kafka_get_watermark_offsets(
+            rk: *mut c::rd_kafka_t,
+            topic: *const c_char,
+            partition: i32,
+            low: *mut i64,
+            high: *mut i64,
+        ) -> i32;
+        pub fn rd_kafka_conf_set_rebalance_cb(
+            conf: *mut c::rd_kafka_conf_t,
+            callback: Option<RebalanceCallback>,
+        );
         pub fn rd_kafka_conf_interceptor_add_on_new(
             conf: *mut c::rd_kafka_conf_t,
             name: *const c_char,
@@ -71,11 +92,6 @@ pub(super) mod code {
         pub fn rd_kafka_event_error(event: *mut c::rd_kafka_event_t) -> i32;
         pub fn rd_kafka_topic_result_error(result: *const c::rd_kafka_topic_result_t) -> i32;
         pub fn rd_kafka_ConfigResource_error(resource: *const c::rd_kafka_ConfigResource_t) -> i32;
-        pub fn rd_kafka_ConfigResource_set_config(
-            resource: *mut c::rd_kafka_ConfigResource_t,
-            name: *const c_char,
-            value: *const c_char,
-        ) -> i32;
         pub fn rd_kafka_NewTopic_set_config(
             topic: *mut c::rd_kafka_NewTopic_t,
             name: *const c_char,
@@ -104,7 +120,9 @@ pub(super) unsafe fn text(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// A Rust string for C; what stands behind a NUL byte, which no Kafka name holds, is cut off.
@@ -134,7 +152,9 @@ pub(super) struct PartitionList(*mut c::rd_kafka_topic_partition_list_t);
 
 impl PartitionList {
     pub fn new(capacity: usize) -> Self {
-        PartitionList(unsafe { c::rd_kafka_topic_partition_list_new(capacity.min(1 << 20) as c_int) })
+        PartitionList(unsafe {
+            c::rd_kafka_topic_partition_list_new(capacity.min(1 << 20) as c_int)
+        })
     }
 
     /// Partitions without offsets.
@@ -159,12 +179,17 @@ impl PartitionList {
     pub fn add(&mut self, at: &TopicPartition, offset: i64, metadata: Option<&str>) {
         let topic = c_string(&at.topic);
         unsafe {
-            let element = c::rd_kafka_topic_partition_list_add(self.0, topic.as_ptr(), at.partition);
+            let element =
+                c::rd_kafka_topic_partition_list_add(self.0, topic.as_ptr(), at.partition);
             (*element).offset = offset;
             if let Some(metadata) = metadata.filter(|m| !m.is_empty()) {
                 let copy = libc::malloc(metadata.len());
                 if !copy.is_null() {
-                    std::ptr::copy_nonoverlapping(metadata.as_ptr(), copy.cast::<u8>(), metadata.len());
+                    std::ptr::copy_nonoverlapping(
+                        metadata.as_ptr(),
+                        copy.cast::<u8>(),
+                        metadata.len(),
+                    );
                     (*element).metadata = copy;
                     (*element).metadata_size = metadata.len();
                 }
@@ -182,7 +207,10 @@ impl PartitionList {
 
     /// The elements by partition: librdkafka may reorder a list.
     pub fn by_partition(&self) -> HashMap<TopicPartition, Element> {
-        self.elements().into_iter().map(|e| (e.at.clone(), e)).collect()
+        self.elements()
+            .into_iter()
+            .map(|e| (e.at.clone(), e))
+            .collect()
     }
 }
 
@@ -200,7 +228,11 @@ pub(super) unsafe fn elements(list: *const c::rd_kafka_topic_partition_list_t) -
     if list.is_null() {
         return vec![];
     }
-    unsafe { (0..(*list).cnt as usize).map(|i| element((*list).elems.add(i))).collect() }
+    unsafe {
+        (0..(*list).cnt as usize)
+            .map(|i| element((*list).elems.add(i)))
+            .collect()
+    }
 }
 
 /// # Safety
@@ -210,9 +242,16 @@ pub(super) unsafe fn element(element: *const c::rd_kafka_topic_partition_t) -> E
         let metadata = (*element).metadata.cast::<u8>();
         let size = (*element).metadata_size;
         Element {
-            at: TopicPartition::new(Arc::<str>::from(text((*element).topic)), (*element).partition),
+            at: TopicPartition::new(
+                Arc::<str>::from(text((*element).topic)),
+                (*element).partition,
+            ),
             offset: (*element).offset,
-            metadata: if metadata.is_null() { vec![] } else { std::slice::from_raw_parts(metadata, size).to_vec() },
+            metadata: if metadata.is_null() {
+                vec![]
+            } else {
+                std::slice::from_raw_parts(metadata, size).to_vec()
+            },
             code: (&raw const (*element).err).cast::<i32>().read(),
         }
     }

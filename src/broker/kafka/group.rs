@@ -7,7 +7,7 @@
 use super::admin::{KafkaAdmin, array, check};
 use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};
-use super::error::{codes, of_code, of_failure};
+use super::error::{codes, of_failure};
 use super::ffi::{self, Failure, PartitionList, c_string, code, elements, text};
 use crate::broker::{CommittedOffset, Error, Group, GroupMember, Result};
 use crate::fetch::TopicPartition;
@@ -21,7 +21,8 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The consumer group of the application.
 pub struct KafkaGroup {
     config: KafkaConfig,
-    offsets: Client,
+    stable: Client,
+    unstable: Client,
     admin: Arc<KafkaAdmin>,
 }
 
@@ -29,12 +30,19 @@ impl KafkaGroup {
     /// # Errors
     /// [`Error::Refused`] for bad settings.
     pub fn new(config: &KafkaConfig, admin: Arc<KafkaAdmin>) -> Result<Self> {
-        Ok(KafkaGroup { config: config.clone(), offsets: Client::new(config, &Role::Offsets, None)?, admin })
+        let client = |stable| Client::new(config, &Role::Offsets { stable }, None);
+        Ok(KafkaGroup {
+            config: config.clone(),
+            stable: client(true)?,
+            unstable: client(false)?,
+            admin,
+        })
     }
 
     fn alter(&self, list: &PartitionList) -> Result<()> {
         let group = c_string(&self.config.group);
-        let mut request = unsafe { ffi::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), list.as_ptr()) };
+        let mut request =
+            unsafe { ffi::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), list.as_ptr()) };
         let result = self.admin.request(
             "set_offsets",
             Operation::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
@@ -44,7 +52,8 @@ impl KafkaGroup {
             |event| unsafe {
                 let mut count = 0;
                 let result = ffi::rd_kafka_event_AlterConsumerGroupOffsets_result(event);
-                let groups = ffi::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &raw mut count);
+                let groups =
+                    ffi::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &raw mut count);
                 group_results("set_offsets", groups, count, 0)
             },
         );
@@ -54,7 +63,8 @@ impl KafkaGroup {
 
     fn forget(&self, list: &PartitionList) -> Result<()> {
         let group = c_string(&self.config.group);
-        let mut request = unsafe { ffi::rd_kafka_DeleteConsumerGroupOffsets_new(group.as_ptr(), list.as_ptr()) };
+        let mut request =
+            unsafe { ffi::rd_kafka_DeleteConsumerGroupOffsets_new(group.as_ptr(), list.as_ptr()) };
         let result = self.admin.request(
             "delete_offsets",
             Operation::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
@@ -64,7 +74,8 @@ impl KafkaGroup {
             |event| unsafe {
                 let mut count = 0;
                 let result = ffi::rd_kafka_event_DeleteConsumerGroupOffsets_result(event);
-                let groups = ffi::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &raw mut count);
+                let groups =
+                    ffi::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &raw mut count);
                 group_results("delete_offsets", groups, count, codes::GROUP_ID_NOT_FOUND)
             },
         );
@@ -91,7 +102,10 @@ unsafe fn group_results(
             return Ok(());
         }
         if occupied(code) {
-            return Err(Error::Refused { call, message: format!("{about}: the group has members") });
+            return Err(Error::Refused {
+                call,
+                message: format!("{about}: the group has members"),
+            });
         }
         check(call, code, about)
     };
@@ -110,31 +124,54 @@ unsafe fn group_results(
     Ok(())
 }
 
+/// OffsetFetch. librdkafka repeats it while offsets are unstable, so that a timeout is what says "not stable yet".
+fn committed(
+    client: &Client,
+    partitions: &[TopicPartition],
+    timeout: Duration,
+) -> Result<Vec<Option<CommittedOffset>>> {
+    let call = "committed";
+    if partitions.is_empty() {
+        return Ok(vec![]);
+    }
+    let list = PartitionList::of(partitions);
+    let timeout_ms = Deadline::after(timeout).remaining_ms();
+    check(
+        call,
+        unsafe { code::rd_kafka_committed(client.rk(), list.as_ptr(), timeout_ms) },
+        "committed offsets",
+    )?;
+    let mut found = list.by_partition();
+    let mut offsets = vec![];
+    for at in partitions {
+        let element = found.remove(at);
+        if let Some(element) = &element {
+            check(call, element.code, &at.to_string())?;
+        }
+        offsets.push(element.filter(|e| e.offset >= 0).map(|e| CommittedOffset {
+            at: e.at,
+            offset: e.offset,
+            metadata: String::from_utf8_lossy(&e.metadata).into_owned(),
+        }));
+    }
+    Ok(offsets)
+}
+
 impl Group for KafkaGroup {
-    fn committed(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<Vec<Option<CommittedOffset>>> {
-        let call = "committed";
-        if partitions.is_empty() {
-            return Ok(vec![]);
-        }
-        let list = PartitionList::of(partitions);
-        let timeout_ms = Deadline::after(timeout).remaining_ms();
-        // Repeats unstable offsets inside, so that a timeout is what says "not stable yet".
-        let code = unsafe { code::rd_kafka_committed(self.offsets.rk(), list.as_ptr(), timeout_ms) };
-        check(call, code, "stable offsets")?;
-        let mut found = list.by_partition();
-        let mut offsets = vec![];
-        for at in partitions {
-            let element = found.remove(at);
-            if let Some(element) = &element {
-                check(call, element.code, &at.to_string())?;
-            }
-            offsets.push(element.filter(|e| e.offset >= 0).map(|e| CommittedOffset {
-                at: e.at,
-                offset: e.offset,
-                metadata: String::from_utf8_lossy(&e.metadata).into_owned(),
-            }));
-        }
-        Ok(offsets)
+    fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        committed(&self.stable, partitions, timeout)
+    }
+
+    fn committed_unstable(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        committed(&self.unstable, partitions, timeout)
     }
 
     fn members(&self) -> Result<Vec<GroupMember>> {
@@ -145,22 +182,35 @@ impl Group for KafkaGroup {
             call,
             Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
             |rk, options, queue| unsafe {
-                ffi::rd_kafka_DescribeConsumerGroups(rk, groups.as_mut_ptr(), groups.len(), options, queue);
+                ffi::rd_kafka_DescribeConsumerGroups(
+                    rk,
+                    groups.as_mut_ptr(),
+                    groups.len(),
+                    options,
+                    queue,
+                );
             },
             |event| unsafe {
                 let mut count = 0;
                 let result = ffi::rd_kafka_event_DescribeConsumerGroups_result(event);
-                let descriptions = ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+                let descriptions =
+                    ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
                 let mut found = vec![];
                 for description in array(descriptions, count) {
                     let error = ffi::rd_kafka_ConsumerGroupDescription_error(description);
-                    let code = if error.is_null() { 0 } else { code::rd_kafka_error_code(error) };
+                    let code = if error.is_null() {
+                        0
+                    } else {
+                        code::rd_kafka_error_code(error)
+                    };
                     if code == codes::GROUP_ID_NOT_FOUND {
                         continue;
                     }
                     check(call, code, &self.config.group)?;
-                    for index in 0..ffi::rd_kafka_ConsumerGroupDescription_member_count(description) {
-                        let member = ffi::rd_kafka_ConsumerGroupDescription_member(description, index);
+                    for index in 0..ffi::rd_kafka_ConsumerGroupDescription_member_count(description)
+                    {
+                        let member =
+                            ffi::rd_kafka_ConsumerGroupDescription_member(description, index);
                         found.push(GroupMember {
                             member_id: text(ffi::rd_kafka_MemberDescription_consumer_id(member)),
                             client_id: text(ffi::rd_kafka_MemberDescription_client_id(member)),
@@ -174,14 +224,21 @@ impl Group for KafkaGroup {
 
     fn settle(&self, transactional_id: &str) -> Result<()> {
         let call = "settle";
-        let role = Role::Settle { transactional_id: transactional_id.to_string() };
+        let role = Role::Settle {
+            transactional_id: transactional_id.to_string(),
+        };
         let client = Client::new(&self.config, &role, None)?;
         let deadline = Deadline::after(SETTLE_TIMEOUT);
         loop {
-            let error = unsafe { ffi::rd_kafka_init_transactions(client.rk(), deadline.remaining_ms()) };
-            let Some(failure) = Failure::of(error) else { return Ok(()) };
+            let error =
+                unsafe { ffi::rd_kafka_init_transactions(client.rk(), deadline.remaining_ms()) };
+            let Some(failure) = Failure::of(error) else {
+                return Ok(());
+            };
             match of_failure(call, &failure) {
-                Error::Retriable { .. } if !deadline.is_over() => std::thread::sleep(Duration::from_millis(5)),
+                Error::Retriable { .. } if !deadline.is_over() => {
+                    std::thread::sleep(Duration::from_millis(5))
+                }
                 error => return Err(error),
             }
         }
@@ -208,7 +265,9 @@ impl Group for KafkaGroup {
         let result = self.admin.request(
             "delete_group",
             Operation::RD_KAFKA_ADMIN_OP_DELETEGROUPS,
-            |rk, options, queue| unsafe { ffi::rd_kafka_DeleteGroups(rk, &raw mut request, 1, options, queue) },
+            |rk, options, queue| unsafe {
+                ffi::rd_kafka_DeleteGroups(rk, &raw mut request, 1, options, queue)
+            },
             |event| unsafe {
                 let mut count = 0;
                 let result = ffi::rd_kafka_event_DeleteGroups_result(event);

@@ -34,15 +34,27 @@ impl Rebalance {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reports a failure; a fatal one once.
+    /// Reports a failure. A fatal one is reported once, and takes the tasks away: librdkafka does not call the
+    /// rebalance callback after it, although the broker may have given the tasks to the other static member.
     pub fn failed(&self, message: &str, fatal: bool) {
-        if !fatal || !self.fatal.swap(true, Ordering::SeqCst) {
-            self.listener.failed(message, fatal);
+        if !fatal {
+            return self.listener.failed(message, false);
         }
+        if self.fatal.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let tasks: Vec<_> = std::mem::take(&mut *self.owned()).into_iter().collect();
+        if !tasks.is_empty() {
+            self.listener.lost(&tasks);
+        }
+        self.listener.failed(message, true);
     }
 
     fn assign(&self, rk: *mut ffi::rd_kafka_t, list: *mut ffi::rd_kafka_topic_partition_list_t) {
-        let tasks: Vec<_> = unsafe { elements(list) }.into_iter().map(|e| e.at).collect();
+        let tasks: Vec<_> = unsafe { elements(list) }
+            .into_iter()
+            .map(|e| e.at)
+            .collect();
         unsafe {
             if let Some(failure) = Failure::of(ffi::rd_kafka_incremental_assign(rk, list)) {
                 return self.failed(&failure.message(), failure.is_fatal());
@@ -59,14 +71,20 @@ impl Rebalance {
     }
 
     fn revoke(&self, rk: *mut ffi::rd_kafka_t, list: *mut ffi::rd_kafka_topic_partition_list_t) {
-        let tasks: Vec<_> = unsafe { elements(list) }.into_iter().map(|e| e.at).collect();
-        if unsafe { ffi::rd_kafka_assignment_lost(rk) } != 0 {
-            self.listener.lost(&tasks);
-        } else {
-            self.listener.revoked(&tasks);
+        let mut tasks: Vec<_> = unsafe { elements(list) }
+            .into_iter()
+            .map(|e| e.at)
+            .collect();
+        tasks.retain(|at| self.owned().contains(at));
+        // A fatal error said so already of tasks that are owned no more.
+        match unsafe { ffi::rd_kafka_assignment_lost(rk) } {
+            _ if tasks.is_empty() => {}
+            0 => self.listener.revoked(&tasks),
+            _ => self.listener.lost(&tasks),
         }
         // With the lost list too: the protocol is cooperative in every case.
-        if let Some(failure) = Failure::of(unsafe { ffi::rd_kafka_incremental_unassign(rk, list) }) {
+        if let Some(failure) = Failure::of(unsafe { ffi::rd_kafka_incremental_unassign(rk, list) })
+        {
             self.failed(&failure.message(), failure.is_fatal());
         }
         self.owned().retain(|at| !tasks.contains(at));
@@ -81,7 +99,9 @@ pub(super) unsafe extern "C" fn on_rebalance(
     opaque: *mut c_void,
 ) {
     let context = unsafe { opaque.cast::<client::Context>().as_ref() };
-    let Some(rebalance) = context.and_then(|c| c.rebalance.as_ref()) else { return };
+    let Some(rebalance) = context.and_then(|c| c.rebalance.as_ref()) else {
+        return;
+    };
     if code == codes::ASSIGN_PARTITIONS {
         rebalance.assign(rk, list);
     } else {
@@ -98,7 +118,10 @@ unsafe fn group_metadata(rk: *mut ffi::rd_kafka_t) -> Result<GroupMetadata> {
         let metadata = ffi::rd_kafka_consumer_group_metadata(rk);
         if metadata.is_null() {
             let message = "the client has no group metadata".to_string();
-            return Err(Error::Retriable { call: "group_metadata", message });
+            return Err(Error::Retriable {
+                call: "group_metadata",
+                message,
+            });
         }
         let instance = ffi::rd_kafka_consumer_group_metadata_group_instance_id(metadata);
         let group = GroupMetadata {
@@ -130,9 +153,19 @@ impl Shared {
         if message.is_null() {
             return;
         }
-        let (code, reason) = unsafe { (message_code(message), text(ffi::rd_kafka_message_errstr(message))) };
+        let (code, reason) = unsafe {
+            (
+                message_code(message),
+                text(ffi::rd_kafka_message_errstr(message)),
+            )
+        };
         unsafe { ffi::rd_kafka_message_destroy(message) };
-        let Some(rebalance) = self.rebalance().filter(|_| code != 0 && code != codes::PARTITION_EOF) else { return };
+        let Some(rebalance) = self
+            .rebalance()
+            .filter(|_| code != 0 && code != codes::PARTITION_EOF)
+        else {
+            return;
+        };
         match self.client.fatal() {
             Some((code, cause)) => rebalance.failed(&format!("{cause} ({})", describe(code)), true),
             None if code == codes::MAX_POLL_EXCEEDED => rebalance.failed(&reason, false),
@@ -165,7 +198,11 @@ impl Shared {
         *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
         let code = unsafe { code::rd_kafka_consumer_close(rk) };
         if code != 0 {
-            tracing::warn!(code, error = describe(code), "leaving the group failed; it will time out");
+            tracing::warn!(
+                code,
+                error = describe(code),
+                "leaving the group failed; it will time out"
+            );
         }
     }
 }
@@ -182,23 +219,44 @@ impl Member {
     ///
     /// # Errors
     /// [`Error::Refused`] for bad settings; [`Error::Fatal`] where no thread can be made.
-    pub fn start(config: &KafkaConfig, topics: &[String], listener: Arc<dyn RebalanceListener>) -> Result<Arc<Self>> {
-        let rebalance = Rebalance { listener, owned: Mutex::default(), fatal: AtomicBool::new(false) };
+    pub fn start(
+        config: &KafkaConfig,
+        topics: &[String],
+        listener: Arc<dyn RebalanceListener>,
+    ) -> Result<Arc<Self>> {
+        let rebalance = Rebalance {
+            listener,
+            owned: Mutex::default(),
+            fatal: AtomicBool::new(false),
+        };
         let client = Client::new(config, &Role::Member, Some(rebalance))?;
-        let topics: Vec<_> = topics.iter().map(|t| TopicPartition::new(t.as_str(), -1)).collect();
+        let topics: Vec<_> = topics
+            .iter()
+            .map(|t| TopicPartition::new(t.as_str(), -1))
+            .collect();
         let list = PartitionList::of(&topics);
         let code = unsafe { code::rd_kafka_subscribe(client.rk(), list.as_ptr()) };
         if code != 0 {
             return Err(of_code("subscribe", code, &config.group));
         }
-        let shared = Arc::new(Shared { client, closed: RwLock::new(false), stop: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            client,
+            closed: RwLock::new(false),
+            stop: AtomicBool::new(false),
+        });
         let (sender, done) = sync_channel(1);
         let thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("kafka-member".into())
             .spawn(move || thread.run(&sender))
-            .map_err(|error| Error::Fatal { call: "member", message: error.to_string() })?;
-        Ok(Arc::new(Member { shared, done: Mutex::new(done) }))
+            .map_err(|error| Error::Fatal {
+                call: "member",
+                message: error.to_string(),
+            })?;
+        Ok(Arc::new(Member {
+            shared,
+            done: Mutex::new(done),
+        }))
     }
 
     /// Gives the tasks back through the listener and leaves the group (a static member does not: it comes back).
@@ -211,18 +269,26 @@ impl Member {
         match done.recv_timeout(timeout) {
             // A thread that is gone has left, or was stopped before.
             Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
-            Err(RecvTimeoutError::Timeout) => {
-                Err(Error::Retriable { call: "leave group", message: "still closing tasks".into() })
-            }
+            Err(RecvTimeoutError::Timeout) => Err(Error::Retriable {
+                call: "leave group",
+                message: "still closing tasks".into(),
+            }),
         }
     }
 }
 
 impl Membership for Member {
     fn metadata(&self) -> Result<GroupMetadata> {
-        let closed = self.shared.closed.read().unwrap_or_else(PoisonError::into_inner);
+        let closed = self
+            .shared
+            .closed
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         if *closed {
-            return Err(Error::Fatal { call: "group_metadata", message: "the group was left".into() });
+            return Err(Error::Fatal {
+                call: "group_metadata",
+                message: "the group was left".into(),
+            });
         }
         unsafe { group_metadata(self.shared.client.rk()) }
     }

@@ -41,10 +41,20 @@ impl KafkaProducer {
     /// # Errors
     /// [`Error::Refused`] for bad settings.
     pub fn new(config: &KafkaConfig, transactional_id: &str) -> Result<Self> {
-        let role = Role::Transactional { transactional_id: transactional_id.to_string() };
+        let role = Role::Transactional {
+            transactional_id: transactional_id.to_string(),
+        };
         let client = Client::new(config, &role, None)?;
-        let topics = Topics { handles: vec![], last: 0 };
-        Ok(KafkaProducer { client, transactional_id: transactional_id.to_string(), topics, begun: Duration::ZERO })
+        let topics = Topics {
+            handles: vec![],
+            last: 0,
+        };
+        Ok(KafkaProducer {
+            client,
+            transactional_id: transactional_id.to_string(),
+            topics,
+            begun: Duration::ZERO,
+        })
     }
 
     fn topic(&mut self, name: &str) -> Result<*mut ffi::rd_kafka_topic_t> {
@@ -59,10 +69,15 @@ impl KafkaProducer {
             return Ok(handles[found].1);
         }
         let c_name = c_string(name);
-        let handle = unsafe { ffi::rd_kafka_topic_new(self.client.rk(), c_name.as_ptr(), std::ptr::null_mut()) };
+        let handle = unsafe {
+            ffi::rd_kafka_topic_new(self.client.rk(), c_name.as_ptr(), std::ptr::null_mut())
+        };
         if handle.is_null() {
             let code = unsafe { code::rd_kafka_last_error() };
-            return Err(Error::Refused { call: "send", message: format!("{name}: {}", describe(code)) });
+            return Err(Error::Refused {
+                call: "send",
+                message: format!("{name}: {}", describe(code)),
+            });
         }
         *last = handles.len();
         handles.push((name.to_string(), handle));
@@ -142,10 +157,17 @@ impl KafkaProducer {
     /// The error of a message that was given up in this transaction, or of the transaction itself.
     fn failed(&self, call: &'static str) -> Option<Error> {
         let context = self.client.context();
-        let detail = context.transaction_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let detail = context
+            .transaction_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         match context.acknowledgements.cause() {
             Some(cause) => Some(cause.error(call, &detail)),
-            None if !detail.is_empty() => Some(Error::Abortable { call, message: detail }),
+            None if !detail.is_empty() => Some(Error::Abortable {
+                call,
+                message: detail,
+            }),
             None => None,
         }
     }
@@ -159,7 +181,9 @@ impl KafkaProducer {
     ) -> Result<()> {
         let deadline = Deadline::after(timeout);
         loop {
-            let Some(failure) = Failure::of(attempt(deadline.remaining_ms())) else { return Ok(()) };
+            let Some(failure) = Failure::of(attempt(deadline.remaining_ms())) else {
+                return Ok(());
+            };
             match of_failure(call, &failure) {
                 Error::Retriable { .. } if !deadline.is_over() => std::thread::sleep(PAUSE),
                 error @ Error::Abortable { .. } => return Err(self.failed(call).unwrap_or(error)),
@@ -178,13 +202,19 @@ fn check_offsets(offsets: &[CommittedOffset], group: &GroupMetadata) -> Result<(
     let problem = if offsets.is_empty() {
         "no offsets: such a call fences nothing".to_string()
     } else if group.member_id.is_empty() || group.generation < 0 {
-        format!("not a member of the group (member \"{}\", generation {})", group.member_id, group.generation)
+        format!(
+            "not a member of the group (member \"{}\", generation {})",
+            group.member_id, group.generation
+        )
     } else if let Some(bad) = offsets.iter().find(|o| o.offset < 0) {
         format!("{} has the invalid offset {}", bad.at, bad.offset)
     } else {
         return Ok(());
     };
-    Err(Error::Fatal { call: "send_offsets", message: problem })
+    Err(Error::Fatal {
+        call: "send_offsets",
+        message: problem,
+    })
 }
 
 impl Producer for KafkaProducer {
@@ -194,13 +224,19 @@ impl Producer for KafkaProducer {
 
     fn init(&mut self, timeout: Duration) -> Result<()> {
         let rk = self.client.rk();
-        self.repeat("init_transactions", timeout, |ms| unsafe { ffi::rd_kafka_init_transactions(rk, ms) })
+        self.repeat("init_transactions", timeout, |ms| unsafe {
+            ffi::rd_kafka_init_transactions(rk, ms)
+        })
     }
 
     fn begin(&mut self) -> Result<()> {
         let context = self.client.context();
         context.acknowledgements.clear();
-        context.transaction_error.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        context
+            .transaction_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         self.begun = context.now();
         let rk = self.client.rk();
         match Failure::of(unsafe { ffi::rd_kafka_begin_transaction(rk) }) {
@@ -226,19 +262,31 @@ impl Producer for KafkaProducer {
                 return Err(error);
             }
             if deadline.is_over() {
-                return Err(Error::Retriable { call, message: "records are not acknowledged yet".into() });
+                return Err(Error::Retriable {
+                    call,
+                    message: "records are not acknowledged yet".into(),
+                });
             }
         }
         if let Some(error) = self.fatal(call).or_else(|| self.failed(call)) {
             return Err(error);
         }
-        self.client.context().acknowledgements.blocks().map_err(|at| Error::Abortable {
-            call,
-            message: format!("{at}: a block was acknowledged without its offset"),
-        })
+        self.client
+            .context()
+            .acknowledgements
+            .blocks()
+            .map_err(|at| Error::Abortable {
+                call,
+                message: format!("{at}: a block was acknowledged without its offset"),
+            })
     }
 
-    fn send_offsets(&mut self, offsets: &[CommittedOffset], group: &GroupMetadata, timeout: Duration) -> Result<()> {
+    fn send_offsets(
+        &mut self,
+        offsets: &[CommittedOffset],
+        group: &GroupMetadata,
+        timeout: Duration,
+    ) -> Result<()> {
         check_offsets(offsets, group)?;
         let mut list = PartitionList::new(offsets.len());
         for offset in offsets {
@@ -271,11 +319,18 @@ impl Producer for KafkaProducer {
         }
         let deadline = Deadline::after(timeout);
         loop {
-            let error = unsafe { ffi::rd_kafka_commit_transaction(self.client.rk(), deadline.remaining_ms()) };
-            let Some(failure) = Failure::of(error) else { return Ok(Outcome::Committed) };
+            let error = unsafe {
+                ffi::rd_kafka_commit_transaction(self.client.rk(), deadline.remaining_ms())
+            };
+            let Some(failure) = Failure::of(error) else {
+                return Ok(Outcome::Committed);
+            };
             let text = format!("{} ({})", failure.message(), name(failure.code()));
             if !failure.is_fatal() && failure.requires_abort() {
-                let error = Error::Abortable { call, message: text };
+                let error = Error::Abortable {
+                    call,
+                    message: text,
+                };
                 return Err(self.failed(call).unwrap_or(error));
             }
             // A fatal error may hide a commit: the first EndTxn may have been carried out and its repetition refused.
@@ -288,7 +343,9 @@ impl Producer for KafkaProducer {
 
     fn abort(&mut self, timeout: Duration) -> Result<()> {
         let rk = self.client.rk();
-        self.repeat("abort", timeout, |ms| unsafe { ffi::rd_kafka_abort_transaction(rk, ms) })
+        self.repeat("abort", timeout, |ms| unsafe {
+            ffi::rd_kafka_abort_transaction(rk, ms)
+        })
     }
 
     fn disturbed(&self) -> bool {
@@ -310,7 +367,11 @@ mod tests {
 
     #[test]
     fn what_the_broker_would_accept_unfenced_is_refused() {
-        let offset = |offset| CommittedOffset { at: TopicPartition::new("t", 0), offset, metadata: "f".into() };
+        let offset = |offset| CommittedOffset {
+            at: TopicPartition::new("t", 0),
+            offset,
+            metadata: "f".into(),
+        };
         let group = |member: &str, generation| GroupMetadata {
             group: "g".into(),
             member_id: member.into(),
@@ -325,7 +386,10 @@ mod tests {
             (vec![offset(1)], group("", -1)),
             (vec![offset(1), offset(-1001)], group("m", 0)),
         ] {
-            assert!(matches!(check_offsets(&offsets, &group), Err(Error::Fatal { .. })), "{offsets:?} {group:?}");
+            assert!(
+                matches!(check_offsets(&offsets, &group), Err(Error::Fatal { .. })),
+                "{offsets:?} {group:?}"
+            );
         }
     }
 }
