@@ -3,10 +3,10 @@
 //! Invariant: every request waits on a queue of its own and ends by the request timeout; nothing here touches the data
 //! path's clients. This file keeps no state and repeats nothing.
 
-use super::client::Client;
+use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};
-use super::error::{codes, of_code};
-use super::ffi::{self, Failure, PartitionList, c_string, code, element, elements, text};
+use super::error::{check, codes, of_code};
+use super::ffi::{self, Failure, PartitionList, array, c_string, code, element, elements, text};
 use crate::broker::{Admin, Error, LogRange, NewTopic, Result, TopicInfo};
 use crate::fetch::TopicPartition;
 use ffi::rd_kafka_IsolationLevel_t as Isolation;
@@ -97,6 +97,25 @@ impl KafkaAdmin {
         }
     }
 
+    /// The controller answers before every broker knows of a topic; a caller that goes on at once would be told that
+    /// it does not exist.
+    fn await_topics(&self, topics: &[NewTopic]) -> Result<()> {
+        let names: BTreeSet<_> = topics.iter().map(|topic| topic.name.clone()).collect();
+        let names: Vec<_> = names.into_iter().collect();
+        let deadline = Deadline::after(REQUEST_TIMEOUT);
+        while self.topics(&names)?.len() < names.len() {
+            if deadline.is_over() {
+                let message = "made, but not visible yet".to_string();
+                return Err(Error::Retriable {
+                    call: "create_topics",
+                    message,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// ListOffsets with one specification (a timestamp, or -1 for the end, -2 for the start) for all partitions.
     fn list_offsets(
         &self,
@@ -133,26 +152,6 @@ impl KafkaAdmin {
                 Ok(found)
             },
         )
-    }
-}
-
-/// The elements of an array that librdkafka owns.
-///
-/// # Safety
-/// `data` is null or points to `count` elements.
-pub(super) unsafe fn array<T: Copy>(data: *const T, count: usize) -> Vec<T> {
-    if data.is_null() {
-        vec![]
-    } else {
-        unsafe { std::slice::from_raw_parts(data, count) }.to_vec()
-    }
-}
-
-pub(super) fn check(call: &'static str, code: i32, about: &str) -> Result<()> {
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(of_code(call, code, about))
     }
 }
 
@@ -329,7 +328,8 @@ impl Admin for KafkaAdmin {
             )
         });
         unsafe { ffi::rd_kafka_NewTopic_destroy_array(made.as_mut_ptr(), made.len()) };
-        result
+        result?;
+        self.await_topics(topics)
     }
 
     fn grow_topic(&self, name: &str, partitions: i32) -> Result<()> {
