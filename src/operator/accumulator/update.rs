@@ -52,8 +52,8 @@ impl Accumulators {
                 }
             }
             _ => {
-                *heap =
-                    *heap + extreme(call, &mut state[0], groups, &argument, mask.as_ref()) as usize
+                let grown = extreme(call, &mut state[0], groups, &argument, mask.as_ref());
+                *heap = heap.wrapping_add_signed(grown);
             }
         }
     }

@@ -46,15 +46,16 @@ impl WindowOperator {
             table.sort();
             let after = progress.emitted_to(end);
             if table.cold {
-                let chunk = merged(table, node, end, after, limit, store)?;
-                let Some(last) = chunk.keys.len().checked_sub(1) else {
+                // One row more than is emitted, to know whether the window ends here.
+                let chunk = merged(table, node, end, after, limit.saturating_add(1), store)?;
+                let Some(last) = chunk.keys.len().min(limit).checked_sub(1) else {
                     progress.emit_all(end);
                     continue;
                 };
                 let groups: Vec<u32> = (0..=last as u32).collect();
                 let keys = (0..=last).map(|i| chunk.keys.get(i));
                 let batch = emitter.rows(end, &chunk.rows, &groups, keys, counts, rejects)?;
-                if groups.len() < limit {
+                if groups.len() == chunk.keys.len() {
                     progress.emit_all(end);
                 } else {
                     progress.emit_to(end, chunk.keys.get(last));

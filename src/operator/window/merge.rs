@@ -137,6 +137,9 @@ fn load(
         .copied()
         .filter(|entry| table.find(key(*entry)).is_none())
         .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
     let mut bytes = Vec::new();
     let ranges = missing.iter().map(|entry| {
         let start = bytes.len();

@@ -1,1 +1,7 @@
+//! Tests of the window operator: scripts with every kind of restart after every event, and random runs against a
+//! model.
 
+mod behaviour;
+mod harness;
+mod random;
+mod scripts;
