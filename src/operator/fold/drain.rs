@@ -6,7 +6,6 @@
 use super::{Carried, Groups, Partials};
 use crate::state::partition::partition_of;
 use crate::state::values::ByteColumn;
-use std::collections::BTreeMap;
 
 /// Groups of one shard, and the carried records among them.
 #[derive(Default)]
@@ -17,12 +16,11 @@ struct Shard {
 
 impl Groups {
     pub(super) fn partials(&mut self, shards: i32) -> Vec<(i32, Partials)> {
-        let mut by_shard: BTreeMap<i32, Shard> = BTreeMap::new();
+        let mut by_shard: Vec<Shard> = Vec::new();
+        by_shard.resize_with(shards.max(1) as usize, Shard::default);
         let mut carried = std::mem::take(&mut self.carried).into_iter().peekable();
         for group in 0..self.keys.len() as u32 {
-            let shard = by_shard
-                .entry(partition_of(self.keys.key(group), shards))
-                .or_default();
+            let shard = &mut by_shard[partition_of(self.keys.key(group), shards) as usize];
             if let Some((_, record)) = carried.next_if(|(of, _)| *of == group) {
                 shard.carried.push(Carried {
                     entry: shard.groups.len() as u32,
@@ -31,8 +29,10 @@ impl Groups {
             }
             shard.groups.push(group);
         }
-        by_shard
-            .into_iter()
+        let named = (0..)
+            .zip(by_shard)
+            .filter(|(_, shard)| !shard.groups.is_empty());
+        named
             .map(|(number, shard)| (number, self.entries(shard)))
             .collect()
     }
