@@ -2,6 +2,7 @@
 //!
 //! Invariant: written by the worker threads after each commit and change of phase, read by HTTP; it decides nothing.
 
+use crate::fetch::TopicPartition;
 use crate::protocol::TaskId;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -10,6 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// One task as `/status` shows it.
 #[derive(Debug, Clone, Serialize)]
 pub struct TaskStatus {
+    #[serde(skip)]
+    pub id: TaskId,
+    #[serde(skip)]
+    pub at: TopicPartition,
     pub task: String,
     pub thread: usize,
     pub phase: &'static str,
@@ -101,6 +106,10 @@ impl Board {
 
     pub fn failure(&self) -> Option<String> {
         self.inner().failure.clone()
+    }
+
+    pub fn runs(&self, task: &TaskId) -> bool {
+        self.inner().tasks.get(task).is_some_and(|t| t.phase == "running")
     }
 
     pub fn tasks(&self) -> Vec<TaskStatus> {

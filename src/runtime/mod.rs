@@ -6,6 +6,7 @@
 pub mod board;
 pub mod error;
 mod janitor;
+mod observer;
 mod outbox;
 pub mod process;
 mod rebalance;

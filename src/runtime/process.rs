@@ -5,6 +5,7 @@
 
 use super::board::Board;
 use super::janitor;
+use super::observer;
 use super::rebalance::Rebalancer;
 use super::runs;
 use super::scout;
@@ -52,6 +53,8 @@ pub struct Process {
     stopping: Arc<AtomicBool>,
     left: AtomicBool,
     asked: Mutex<Duration>,
+    /// Dropping it stops the observer.
+    _observing: Sender<()>,
     _directory: StateDirectory,
 }
 
@@ -110,6 +113,8 @@ impl Process {
         let (deletions, ordered) = channel();
         spawn("takeover", { let shared = shared.clone(); move || scout::run(&shared, &asked) })?;
         spawn("janitor", { let shared = shared.clone(); move || janitor::run(&shared, &ordered) })?;
+        let (observing, stopped) = channel();
+        spawn("observer", { let shared = shared.clone(); move || observer::run(&shared, &stopped) })?;
         let mut threads = Vec::new();
         for index in 0..shared.tuning.threads {
             let (commands, orders) = channel();
@@ -126,7 +131,7 @@ impl Process {
         // Set once, here: a second value cannot come.
         let _ = shared.membership.set(member.clone());
         let left = AtomicBool::new(false);
-        Ok(Process { shared, member, threads, ended, stopping, left, asked: Mutex::default(), _directory: directory })
+        Ok(Process { shared, member, threads, ended, stopping, left, asked: Mutex::default(), _observing: observing, _directory: directory })
     }
 
     /// Looks after the threads; returns the cause for which the process has to stop by itself.

@@ -5,6 +5,7 @@
 
 use super::shared::Shared;
 use crate::broker::{Error, GroupMember};
+use crate::fetch::TopicPartition;
 use crate::plan::graph::Input;
 use crate::protocol::TaskId;
 use crate::protocol::facts::Facts;
@@ -146,9 +147,19 @@ fn first_position(shared: &Shared, task: &TaskId) -> Result<i64, Error> {
         _ => Start::Earliest,
     };
     let range = shared.admin.log_ranges(at)?.pop();
+    // A partition that was added while the application ran is read from its beginning.
+    let start = if start != Start::Earliest && has_run(shared, task)? { Start::Earliest } else { start };
     Ok(match start {
         Start::Earliest => range.map_or(0, |r| r.start),
         Start::Latest => range.map_or(0, |r| r.stable),
         Start::Timestamp(ms) => shared.admin.offsets_at(at, ms)?.pop().unwrap_or(0),
     })
+}
+
+/// Whether any task of the same sub-topology was ever committed.
+fn has_run(shared: &Shared, task: &TaskId) -> Result<bool, Error> {
+    let Some(sub) = shared.sub_topology(task) else { return Ok(false) };
+    let topic = shared.input_topic(sub);
+    let all = (0..shared.cluster.partitions(&topic)).map(|p| TopicPartition::new(topic.as_str(), p)).collect::<Vec<_>>();
+    Ok(shared.group.committed_unstable(&all, ASK * 10)?.iter().any(Option::is_some))
 }

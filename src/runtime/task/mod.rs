@@ -14,6 +14,7 @@ pub mod restore;
 pub mod sink;
 pub mod source;
 
+use crate::batch::Cause;
 use crate::broker::CommittedOffset;
 use crate::fetch::{Fetch, TopicPartition};
 use crate::operator::NodeCounts;
@@ -30,8 +31,11 @@ use rejects::{RejectTarget, RejectWriter};
 use restore::Restore;
 use source::SourceInput;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
+/// The broker forgets offsets of topics that nobody subscribes to after seven days: quiet tasks commit anew before.
+const COMMIT_ANEW: Duration = Duration::from_secs(12 * 3600);
 /// Rows that one step of firing emits at most.
 const FIRE_ROWS: usize = 16_384;
 
@@ -107,6 +111,7 @@ pub struct Task {
     /// In a bounded run, the end of the source partition as the takeover saw it.
     pub end: Option<i64>,
     committed: Facts,
+    committed_at: Duration,
     working: Progress,
     sealed: Option<Facts>,
     /// Something happened since the last commit.
@@ -142,6 +147,7 @@ impl Task {
             end: None,
             working: Progress::of(&fresh),
             committed: fresh,
+            committed_at: now,
             sealed: None,
             dirty: false,
             read_to: 0,
@@ -174,10 +180,13 @@ impl Task {
     }
 
     /// Whether the next transaction has to carry the task.
-    pub fn wants_commit(&self, producers: u32) -> bool {
+    pub fn wants_commit(&self, producers: u32, now: Duration) -> bool {
         match self.phase {
             Phase::Claiming => true,
-            Phase::Running => self.dirty || self.nodes.has_news(self.heard(), producers),
+            Phase::Running => {
+                let stale = now.saturating_sub(self.committed_at) > COMMIT_ANEW;
+                self.dirty || stale || self.nodes.has_news(self.heard(), producers)
+            }
             _ => false,
         }
     }
@@ -411,9 +420,15 @@ impl Task {
         Some(CommittedOffset { at: self.input_at.clone(), offset: facts.position, metadata: facts.to_metadata() })
     }
 
+    /// Rejects by node and cause since the last call; asked when their transaction is committed.
+    pub fn take_reject_counts(&mut self) -> BTreeMap<(Arc<str>, Cause), u64> {
+        self.rejects.take_counts()
+    }
+
     /// The transaction that carried the task is committed. Returns whether this was its claim.
-    pub fn committed(&mut self, blocks: &BTreeMap<TopicPartition, i64>) -> bool {
+    pub fn committed(&mut self, blocks: &BTreeMap<TopicPartition, i64>, now: Duration) -> bool {
         let Some(facts) = self.sealed.take() else { return false };
+        self.committed_at = now;
         if let Input::Keyed(keyed) = &mut self.input {
             keyed.committed(&facts, blocks);
         }

@@ -9,6 +9,7 @@ use crate::error::Reaction;
 use crate::fetch::{Fetch, TopicPartition};
 use crate::plan::graph::{Input as PlanInput, NodeKind, SubTopology};
 use crate::protocol::{TaskId, bounded};
+use crate::protocol::commit::Cause;
 use crate::protocol::facts::{Counts, EventTime, Facts};
 use crate::protocol::ownership::Taken;
 use crate::runtime::error::{Result, TaskError};
@@ -245,6 +246,27 @@ impl Worker {
                 tracing::warn!(task = %id, %error, "{reaction}");
                 self.retake(id);
             }
+        }
+    }
+
+    /// A source topic that was deleted and made anew: positions mean other records.
+    pub(super) fn park_recreated(&mut self) {
+        let mut recreated = Vec::new();
+        for task in self.tasks.values().filter(|t| t.is_running() && matches!(t.input, Input::Source(_))) {
+            let topic = &task.input_at.topic;
+            let now = self.shared.cluster.get(topic).and_then(|t| t.id);
+            if let (Some(was), Some(now)) = (task.facts().topic_id.clone(), now)
+                && was != now
+            {
+                recreated.push((task.id.clone(), Refusal::TopicRecreated { topic: topic.to_string(), was, now }));
+            }
+        }
+        for (id, refusal) in recreated {
+            if let Some(task) = self.tasks.get_mut(&id).filter(|t| t.is_touched()) {
+                let message = format!("task {}: {refusal}", task.id);
+                self.give_up(Cause::Broker { message, reaction: Reaction::Park }, None);
+            }
+            self.park(&id, refusal.to_string());
         }
     }
 
