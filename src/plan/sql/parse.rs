@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 /// Tokens of one node's SQL.
 const MAX_TOKENS: usize = 20_000;
 /// Nesting of one expression; a chain of `a + b + c` nests as deep as it is long.
-pub(super) const MAX_DEPTH: usize = 500;
+pub(super) const MAX_DEPTH: usize = 200;
 /// Windows that other engines have, and we do not yet.
 const OTHER_WINDOWS: [&str; 4] = ["HOP", "CUMULATE", "SESSION", "COUNT_WINDOW"];
 

@@ -309,10 +309,7 @@ fn refuse_group_by(group_by: &GroupByExpr, r: &mut Refusals<'_, '_>) {
         }
         GroupByExpr::Expressions(exprs, modifiers) => {
             for expr in exprs {
-                if matches!(
-                    expr,
-                    Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)
-                ) {
+                if several_sets(expr) {
                     let keyword = ["GROUPING", "CUBE", "ROLLUP"]
                         .into_iter()
                         .find_map(|word| r.place.find_word(word));
@@ -334,4 +331,12 @@ fn refuse_group_by(group_by: &GroupByExpr, r: &mut Refusals<'_, '_>) {
             );
         }
     }
+}
+
+/// Whether a group expression stands for several groupings.
+pub(super) fn several_sets(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)
+    )
 }
