@@ -32,40 +32,40 @@ fn click_count_explained() {
     check(
         &click_count(),
         &expect![[r#"
-        application click-count · 2 sub-topologies · 4 shards
+            application click-count · 2 sub-topologies · 4 shards
 
-        sub-topology clicks · 3 tasks · fingerprint 594a515a9e4a1971
-          source clicks
-            topic      clicks-topic
-            columns    timestamp timestamp, page string
-            event time timestamp, out of order by 200 ms, idle after 5 s
-          fold counts ← clicks
-            time       timestamp
-            window     tumbling, 15 s
-            keys       page
-            writes     click-count.counts.repartition
+            sub-topology clicks · 3 tasks · fingerprint 594a515a9e4a1971
+              source clicks
+                topic      clicks-topic
+                columns    timestamp timestamp, page string
+                event time timestamp, out of order by 200 ms, idle after 5 s
+              fold counts ← clicks
+                time       timestamp
+                window     tumbling, 15 s
+                keys       page
+                writes     click-count.counts.repartition
 
-        sub-topology counts · 4 tasks · fingerprint fb25ba45c2e493d3
-          window counts
-            reads      click-count.counts.repartition, written by clicks
-            window     tumbling, 15 s
-            keys       page
-            state      per window and key: count(*) (changelog click-count.counts.changelog)
-            select     window_start, window_end, page, count(Int64(1)) AS count
-            late rows  dropped and counted
-          sink output ← counts
-            topic      output-topic
-            key        page
-            columns    window_start timestamp, window_end timestamp, page string, count int64
-            timestamp  wall clock
+            sub-topology counts · 4 tasks · fingerprint fb25ba45c2e493d3
+              window counts
+                reads      click-count.counts.repartition, written by clicks
+                window     tumbling, 15 s
+                keys       page
+                state      per window and key: count(*) (changelog click-count.counts.changelog)
+                select     window_start, window_end, page, count(*) AS count
+                late rows  dropped and counted
+              sink output ← counts
+                topic      output-topic
+                key        page
+                columns    window_start timestamp, window_end timestamp, page string, count int64
+                timestamp  wall clock
 
-        internal topics
-          click-count.clicks.tasks        tasks          3 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          click-count.counts.repartition  repartition    4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          click-count.counts.tasks        tasks          4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          click-count.counts.changelog    changelog      4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          click-count.rejects             rejects        1 partitions  broker defaults
-    "#]],
+            internal topics
+              click-count.clicks.tasks        tasks          3 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              click-count.counts.repartition  repartition    4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              click-count.counts.tasks        tasks          4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              click-count.counts.changelog    changelog      4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              click-count.rejects             rejects        1 partitions  broker defaults
+        "#]],
     );
 }
 
@@ -81,66 +81,66 @@ fn a_window_over_a_window_explained() {
     check(
         &spec,
         &expect![[r#"
-        application busy · 3 sub-topologies · 4 shards
+            application busy · 3 sub-topologies · 4 shards
 
-        sub-topology clicks · 3 tasks · fingerprint ab5a11fb21a67c8f
-          source clicks
-            topic      clicks-topic
-            columns    timestamp timestamp, page string, ms int32
-            event time timestamp, out of order by 200 ms, idle after 5 s
-          map slow ← clicks
-            where      ms > 500
-            select     timestamp, page, ms
-          fold counts ← slow
-            time       timestamp
-            window     tumbling, 1 min
-            keys       page
-            writes     busy.counts.repartition
+            sub-topology clicks · 3 tasks · fingerprint ab5a11fb21a67c8f
+              source clicks
+                topic      clicks-topic
+                columns    timestamp timestamp, page string, ms int32
+                event time timestamp, out of order by 200 ms, idle after 5 s
+              map slow ← clicks
+                where      ms > 500
+                select     timestamp, page, ms
+              fold counts ← slow
+                time       timestamp
+                window     tumbling, 1 min
+                keys       page
+                writes     busy.counts.repartition
 
-        sub-topology counts · 4 tasks · fingerprint 13d9432f0813d2a3
-          window counts
-            reads      busy.counts.repartition, written by clicks
-            window     tumbling, 1 min
-            keys       page
-            state      per window and key: count(*), avg(ms) (changelog busy.counts.changelog)
-            having     count(Int64(1)) > 3
-            select     window_time AS t, page, count(Int64(1)) AS n, avg(slow.ms) AS ms
-            late rows  dropped and counted
-          fold daily ← counts
-            time       t
-            window     tumbling, 1 d, offset 2 h
-            keys       page
-            writes     busy.daily.repartition
-          sink minutes ← counts
-            topic      minutes-topic
-            key        page
-            columns    t timestamp, page string, n int64, ms double
-            timestamp  wall clock
+            sub-topology counts · 4 tasks · fingerprint cdf61a987c8daf01
+              window counts
+                reads      busy.counts.repartition, written by clicks
+                window     tumbling, 1 min
+                keys       page
+                state      per window and key: count(*), avg(ms) (changelog busy.counts.changelog)
+                having     count(*) > 3
+                select     window_time AS t, page, count(*) AS n, avg(ms) AS ms
+                late rows  dropped and counted
+              fold daily ← counts
+                time       t
+                window     tumbling, 1 d, offset 2 h
+                keys       page
+                writes     busy.daily.repartition
+              sink minutes ← counts
+                topic      minutes-topic
+                key        page
+                columns    t timestamp, page string, n int64, ms double
+                timestamp  wall clock
 
-        sub-topology daily · 4 tasks · fingerprint 6b9efa5547bab213
-          window daily
-            reads      busy.daily.repartition, written by counts
-            window     tumbling, 1 d, offset 2 h
-            keys       page
-            state      per window and key: sum(n), max(ms) (changelog busy.daily.changelog)
-            select     window_start AS day, page, sum(counts.n) AS n, max(counts.ms) AS worst
-            late rows  dropped and counted
-          sink days ← daily
-            topic      days-topic
-            key        day, page
-            columns    day timestamp, page string, n int64, worst double
-            timestamp  wall clock
+            sub-topology daily · 4 tasks · fingerprint 4537000d918dddd1
+              window daily
+                reads      busy.daily.repartition, written by counts
+                window     tumbling, 1 d, offset 2 h
+                keys       page
+                state      per window and key: sum(n), max(ms) (changelog busy.daily.changelog)
+                select     window_start AS day, page, sum(n) AS n, max(ms) AS worst
+                late rows  dropped and counted
+              sink days ← daily
+                topic      days-topic
+                key        day, page
+                columns    day timestamp, page string, n int64, worst double
+                timestamp  wall clock
 
-        internal topics
-          busy.clicks.tasks        tasks          3 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          busy.counts.repartition  repartition    4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          busy.counts.tasks        tasks          4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          busy.counts.changelog    changelog      4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          busy.daily.repartition   repartition    4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          busy.daily.tasks         tasks          4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          busy.daily.changelog     changelog      4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
-          busy.rejects             rejects        1 partitions  broker defaults
-    "#]],
+            internal topics
+              busy.clicks.tasks        tasks          3 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              busy.counts.repartition  repartition    4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              busy.counts.tasks        tasks          4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              busy.counts.changelog    changelog      4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              busy.daily.repartition   repartition    4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              busy.daily.tasks         tasks          4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              busy.daily.changelog     changelog      4 partitions  cleanup.policy=delete retention.ms=-1 retention.bytes=-1 segment.bytes=33554432
+              busy.rejects             rejects        1 partitions  broker defaults
+        "#]],
     );
 }
 

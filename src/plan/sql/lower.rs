@@ -142,18 +142,18 @@ pub(super) fn message(error: &DataFusionError) -> String {
         DataFusionError::SchemaError(text, _) => text.to_string(),
         other => other.strip_backtrace(),
     };
-    // The signature that was looked for says more than the list of those that were tried.
-    let call = whole
-        .split_once("No function matches the given name and argument types '")
-        .and_then(|(_, rest)| rest.split_once('\''));
-    if let Some((call, _)) = call {
-        return format!(
-            "there is no `{call}`: CAST the argument to a type that the function takes"
-        );
+    let line = whole.split_whitespace().collect::<Vec<_>>().join(" ");
+    let between = |from: &str, to: &str| Some(line.split_once(from)?.1.split_once(to)?.0);
+    // What was looked for says more than the list of signatures that were tried.
+    if let Some(call) = between("the given name and argument types '", "'") {
+        return format!("there is no `{call}`: CAST the argument to a type that it takes");
     }
-    let line: Vec<&str> = whole.split_whitespace().collect();
-    line.join(" ")
-        .trim_start_matches("Error during planning: ")
+    if line.contains("failed to match any signature")
+        && let (Some(name), Some(kind)) = (between("Function '", "'"), between("(DataType: ", ")"))
+    {
+        return format!("{name} does not take {kind}: CAST the argument to a type that it takes");
+    }
+    line.trim_start_matches("Error during planning: ")
         .trim_end_matches('.')
         .to_string()
 }

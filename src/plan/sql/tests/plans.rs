@@ -72,7 +72,7 @@ fn click_count_is_planned_as_written() {
         keys [page] [Utf8]
         Count(None: None) filter None -> Int64
         grouped ["window_start Timestamp(ms)", "window_end Timestamp(ms)", "window_time Timestamp(ms)", "page Utf8?", "count(*) Int64"]
-        select [window_start, window_end, page, count(Int64(1))] columns [Some(0), Some(1), Some(3), Some(4)]
+        select [window_start, window_end, page, count(*)] columns [Some(0), Some(1), Some(3), Some(4)]
         output ["window_start Timestamp(ms)", "window_end Timestamp(ms)", "page Utf8?", "count Int64"]
     "#]].assert_eq(&describe(&window(sql)));
 }
@@ -88,7 +88,7 @@ fn aggregates_filters_having_and_expressions_over_them() {
         HAVING si > 10 AND count(*) > 1";
     expect![[r#"
         Tumbling { size_ms: 60000, offset_ms: -10000 } over column 0, reads window: false
-        filter Some(a > 0 OR page IS NULL), having Some(sum(w.i) > 10 AND count(Int64(1)) > 1)
+        filter Some(a > 0 OR page IS NULL), having Some(sum(i) > 10 AND count(*) > 1)
         keys [upper(page), a % 2] [Utf8, Int64]
         Sum(Some(i): Some(Int64)) filter None -> Int64
         Sum(Some(x): Some(Float64)) filter None -> Float64
@@ -102,7 +102,7 @@ fn aggregates_filters_having_and_expressions_over_them() {
         Avg(Some(x): Some(Float64)) filter None -> Float64
         Count(None: None) filter None -> Int64
         grouped ["window_start Timestamp(ms)", "window_end Timestamp(ms)", "window_time Timestamp(ms)", "upper(page) Utf8?", "a % 2 Int64?", "sum(i) Int64?", "sum(x) Float64?", "count(x) Int64", "sum(amount) Decimal128(20, 2)?", "avg(a) Float64?", "min(page) Utf8?", "max(day) Date32?", "count(*) FILTER (WHERE flag) Int64", "sum(a + b) Int64?", "avg(x) Float64?", "count(*) Int64"]
-        select [upper(w.page), window_time, sum(w.i), sum(w.x) / count(w.x), sum(w.amount), avg(w.a), min(w.page), max(w.day), count(Int64(1)) FILTER (WHERE w.flag), sum(w.a + w.b), avg(w.x), CAST(window_end AS Date32)] columns [Some(3), Some(2), Some(5), None, Some(8), Some(9), Some(10), Some(11), Some(12), Some(13), Some(14), None]
+        select [upper(page), window_time, sum(i), sum(x) / count(x), sum(amount), avg(a), min(page), max(day), count(*) FILTER (WHERE flag), sum(a + b), avg(x), CAST(window_end AS Date32)] columns [Some(3), Some(2), Some(5), None, Some(8), Some(9), Some(10), Some(11), Some(12), Some(13), Some(14), None]
         output ["p Utf8?", "t Timestamp(ms)", "si Int64?", "mean Float64?", "sa Decimal128(20, 2)?", "av Float64?", "mp Utf8?", "md Date32?", "flagged Int64", "ab Int64?", "ax Float64?", "day Date32?"]
     "#]].assert_eq(&describe(&window(sql)));
 }
@@ -127,7 +127,7 @@ fn what_is_read_of_the_window_per_row_is_known() {
             })
             .map_err(|found| render(&found))
     });
-    expect![[r#"[Ok(true), Ok(true), Err("10:7+6 invalid-expression: `timestamp - window_start` is Duration(ms), which no column can hold: CAST it to text, a number, a date or a timestamp\n"), Ok(false)]"#]].assert_eq(&format!("{reads:?}"));
+    expect![[r#"[Ok(true), Ok(true), Err("10:14+3 invalid-expression: `timestamp - window_start` is Duration(ms), which no column can hold: CAST it to text, a number, a date or a timestamp\n"), Ok(false)]"#]].assert_eq(&format!("{reads:?}"));
 }
 
 #[test]

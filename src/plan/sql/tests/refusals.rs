@@ -84,7 +84,6 @@ fn every_refusal_names_construct_place_and_remedy() {
           10:40+20 unsupported-subquery: a subquery is not supported (make it a node of its own; joins come later)
         WITH t AS (SELECT 1) SELECT a FROM t
           10:7+4 unsupported-cte: WITH is not supported (make it a node of its own and read from that)
-          10:42+1 unknown-input: no source or node is called `t` (there are: clicks, n)
         SELECT a FROM clicks UNION ALL SELECT b FROM clicks
           10:28+5 unsupported-union: UNION is not supported (let two nodes feed two sinks of the same topic)
         SELECT DISTINCT page FROM clicks
@@ -135,7 +134,7 @@ fn every_refusal_names_construct_place_and_remedy() {
         SELECT make_array(a) AS x FROM clicks
           10:14+18 invalid-expression: `make_array(a)` is List(Int64), which no column can hold: CAST it to text, a number, a date or a timestamp
         SELECT a FROM clicks WHERE a
-          10:7+6 invalid-expression: Cannot create filter with non-boolean predicate 'clicks.a' returning Int64
+          10:34+1 invalid-expression: `a` is Int64, not a condition (compare it with something)
         SELECT a FROM clicks WHERE sum(a) > 1
           10:34+3 aggregate-in-where: sum cannot stand in WHERE (filter on aggregates with HAVING)
         SELECT page + flag AS x FROM clicks
@@ -280,7 +279,6 @@ fn windows_are_refused_where_they_do_not_hold_together() {
         COUNT(*) | TUMBLE(clicks, timestamp, INTERVAL '5' SECOND) | page
           12:7+5 window-not-grouped: rows of TUMBLE must be grouped by their window (write GROUP BY window_start, window_end, …)
         COUNT(*) | TUMBLE(clicks, timestamp, INTERVAL '5' SECOND) | ROLLUP(window_start, page)
-          12:7+5 window-not-grouped: rows of TUMBLE must be grouped by their window (write GROUP BY window_start, window_end, …)
           12:16+6 unsupported-grouping-sets: grouping by several sets (GROUPING SETS, CUBE, ROLLUP) is not supported (one node per grouping)
         COUNT(DISTINCT page) | TUMBLE(clicks, timestamp, INTERVAL '5' SECOND) | window_start
           10:14+5 unsupported-distinct-aggregate: DISTINCT in count is not supported yet (group by the column in one node, and count its rows in the next)
@@ -291,13 +289,13 @@ fn windows_are_refused_where_they_do_not_hold_together() {
         sum(sum(a)) | TUMBLE(clicks, timestamp, INTERVAL '5' SECOND) | window_start
           10:18+3 nested-aggregate: an aggregate inside an aggregate (aggregate in one node, and again in a node that reads it)
         avg(amount) | TUMBLE(clicks, timestamp, INTERVAL '5' SECOND) | window_start
-          10:7+6 invalid-expression: avg of a decimal is not supported yet: write avg(CAST(amount AS DOUBLE)), or select sum and count
+          10:14+3 invalid-expression: avg of a decimal is not supported yet: write avg(CAST(amount AS DOUBLE)), or select sum and count
         min(flag) | TUMBLE(clicks, timestamp, INTERVAL '5' SECOND) | window_start
-          10:7+6 invalid-expression: min of a boolean is not supported: write min(CAST(flag AS INT))
+          10:14+3 invalid-expression: min of a boolean is not supported: write min(CAST(flag AS INT))
         sum(page) | TUMBLE(clicks, timestamp, INTERVAL '5' SECOND) | window_start
-          10:7+6 invalid-expression: Internal error: Function 'sum' failed to match any signature, errors: Error during planning: Function 'sum' requires Decimal, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires UInt64, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires Int64, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires Float64, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires Duration, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires Interval, but received String (DataType: Utf8).. This issue was likely caused by a bug in DataFusion's code. Please help us to resolve this by filing a bug report in our issue tracker: https://github.com/apache/datafusion/issues. No function matches the given name and argument types 'sum(Utf8)'. You might need to add explicit type casts. Candidate functions: sum(Decimal) sum(UInt64) sum(Int64) sum(Float64) sum(Duration) sum(Interval)
+          10:14+8 invalid-expression: sum does not take Utf8: CAST the argument to a type that it takes
         page | TUMBLE(clicks, timestamp, INTERVAL '5' SECOND) | window_start
-          10:14+4 not-grouped: Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column "clicks.page" must appear in the GROUP BY clause or must be part of an aggregate function, currently only "clicks.window_start, clicks.window_end, clicks.window_time" appears in the SELECT clause satisfies this requirement (add the column to GROUP BY, or put it into an aggregate)
+          10:14+4 not-grouped: a column in SELECT or HAVING must be in GROUP BY or inside an aggregate (add it to GROUP BY, or write for example max(…))
     "#]].assert_eq(&found);
 }
 
@@ -450,8 +448,8 @@ fn very_long_and_very_deep_sql_is_an_error_and_no_overflow() {
     assert_eq!(code(parens).as_deref(), Some("expression-too-deep"));
     let not = format!("SELECT {} flag AS s FROM clicks", "NOT ".repeat(5_000));
     assert_ne!(refusal(&not), "accepted\n");
-    assert_eq!(refusal(&sum(201)), "accepted\n");
-    assert_eq!(code(sum(202)).as_deref(), Some("expression-too-deep"));
+    assert_eq!(refusal(&sum(200)), "accepted\n");
+    assert_eq!(code(sum(201)).as_deref(), Some("expression-too-deep"));
 }
 
 #[test]
