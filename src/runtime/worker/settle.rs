@@ -124,7 +124,8 @@ impl Worker {
             let Some(task) = self.tasks.get_mut(id) else { continue };
             let before = task.facts().counts.clone();
             let claimed = task.committed(&gathered.blocks, now);
-            telemetry::on_rows(&self.shared, id, &before, &task.facts().counts, task.take_reject_counts());
+            let rejects = task.take_reject_counts();
+            telemetry::on_rows(&self.shared, id, &before, &task.facts().counts, rejects);
             if claimed {
                 let took = now.saturating_sub(task.taken_at);
                 task.takeover_ms = Some(took.as_millis() as u64);

@@ -210,7 +210,14 @@ pub(super) fn decode(reader: &mut Reader<'_>, types: &[StateType]) -> Result<Par
     let mut firsts = partials.first_offsets.iter();
     partials.last_offsets = column(n, || Some(reader.signed()?.wrapping_add(*firsts.next()?)))
         .ok_or_else(|| damaged("last offsets"))?;
-    if reader.varint() != Some(types.len() as u64) {
+    let columns = reader.varint();
+    if n == 0 && columns == Some(0) {
+        // A block that only moves the watermark need not know the types.
+        partials.states = types.iter().map(|t| StateColumn::new(*t)).collect();
+        carried(reader, n).ok_or_else(|| damaged("carried records"))?;
+        return Ok(partials);
+    }
+    if columns != Some(types.len() as u64) {
         return Err(damaged(format!("state columns are not {types:?}")));
     }
     for state_type in types {
