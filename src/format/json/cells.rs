@@ -3,12 +3,12 @@
 //! Invariant: whatever the array holds, what is written is one JSON value: NULL, NaN and the infinities are `null`.
 //! The array's type is looked at once per batch, not once per row. What a row is made of is not known here.
 
-use super::escape::write_string;
+use super::escape::{write_part, write_string};
 use super::time::{write_date, write_time, write_timestamp};
 use crate::spec::TimestampFormat;
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
-use arrow_array::{Array, BooleanArray, LargeStringArray, StringArray, StringViewArray};
+use arrow_array::{Array, BooleanArray, LargeStringArray, StringViewArray};
 use arrow_buffer::NullBuffer;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, TimeUnit};
@@ -46,7 +46,10 @@ enum Values<'a> {
         scale: i8,
         quoted: bool,
     },
-    Utf8(&'a StringArray),
+    Utf8 {
+        ends: &'a [i32],
+        data: &'a [u8],
+    },
     LargeUtf8(&'a LargeStringArray),
     Utf8View(&'a StringViewArray),
     Binary(Box<dyn Fn(usize) -> &'a [u8] + 'a>),
@@ -124,7 +127,9 @@ impl<'a> Cells<'a> {
         }
         match &self.values {
             Values::Int64(values) => write_integer(values[row], out),
-            Values::Utf8(array) => write_string(array.value(row).as_bytes(), out),
+            Values::Utf8 { ends, data } => {
+                write_part(data, ends[row] as usize, ends[row + 1] as usize, out)
+            }
             Values::IsoTime { values, per_second } => write_iso(values[row], *per_second, out),
             Values::EpochMs { values, per_second } => write_epoch_ms(values[row], *per_second, out),
             Values::Float64(values) => write_double(values[row], out),
@@ -184,7 +189,7 @@ impl<'a> Cells<'a> {
     /// The bytes of a text cell that is not NULL; `None` for other types.
     pub fn text(&self, row: usize) -> Option<&'a [u8]> {
         match &self.values {
-            Values::Utf8(array) => Some(array.value(row).as_bytes()),
+            Values::Utf8 { ends, data } => Some(&data[ends[row] as usize..ends[row + 1] as usize]),
             Values::LargeUtf8(array) => Some(array.value(row).as_bytes()),
             Values::Utf8View(array) => Some(array.value(row).as_bytes()),
             _ => None,
@@ -223,7 +228,13 @@ impl<'a> Values<'a> {
                 scale: *scale,
                 quoted: style.decimals_as_string,
             },
-            DataType::Utf8 => Values::Utf8(array.as_string()),
+            DataType::Utf8 => {
+                let text = array.as_string::<i32>();
+                Values::Utf8 {
+                    ends: text.value_offsets(),
+                    data: text.value_data(),
+                }
+            }
             DataType::LargeUtf8 => Values::LargeUtf8(array.as_string()),
             DataType::Utf8View => Values::Utf8View(array.as_string_view()),
             DataType::List(_) => {

@@ -181,10 +181,13 @@ impl Column {
             (Kind::Boolean, Values::Boolean(values)) => {
                 Ok(push(values, boolean(first, input, session)?))
             }
-            (Kind::Int64 | Kind::TimestampMs, Values::Int64(values)) => Ok(push(
-                values,
-                number(first, input, session, |number| number.to_i64())?,
-            )),
+            (Kind::Int64 | Kind::TimestampMs, Values::Int64(values)) => {
+                let value = match input.short_integer() {
+                    Some(value) => Some(value),
+                    None => number(first, input, session, |number| number.to_i64())?,
+                };
+                Ok(push(values, value))
+            }
             (Kind::Int32, Values::Int32(values)) => {
                 let narrow = |number: &Number<'_>| {
                     number.to_i64().and_then(|value| i32::try_from(value).ok())

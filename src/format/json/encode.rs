@@ -7,6 +7,7 @@
 mod tests;
 
 use super::cells::{Cells, Style, prefixes};
+use super::reader::append;
 use crate::format::Slab;
 use crate::spec::TimestampFormat;
 use arrow_array::{Array, RecordBatch};
@@ -61,7 +62,7 @@ impl JsonEncoder {
         out.ends.reserve(rows.num_rows());
         for row in 0..rows.num_rows() {
             for (prefix, cells) in self.prefixes.iter().zip(&columns) {
-                out.data.extend_from_slice(prefix);
+                append(prefix, 0, prefix.len(), &mut out.data);
                 cells.write(row, &mut out.data);
             }
             out.data

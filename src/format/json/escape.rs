@@ -5,26 +5,28 @@
 use super::reader::{stops, word};
 
 /// Appends `text`, which is UTF-8, in double quotes.
-#[inline]
 pub(crate) fn write_string(text: &[u8], out: &mut Vec<u8>) {
+    write_part(text, 0, text.len(), out);
+}
+
+/// Appends `bytes[start..end]`, which is UTF-8, in double quotes. What lies around it is read, and not written.
+#[inline(always)]
+pub(super) fn write_part(bytes: &[u8], start: usize, end: usize, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut copied = 0;
-    let mut at = 0;
-    while at < text.len() {
-        let stops = stops(word(text, at));
-        if stops == 0 {
-            at += 8;
-            continue;
+    let mut at = start;
+    while at < end {
+        let word = word(bytes, at);
+        let clean = (stops(word).trailing_zeros() / 8) as usize;
+        let kept = clean.min(end - at);
+        let len = out.len() + kept;
+        out.extend_from_slice(&word.to_le_bytes());
+        out.truncate(len);
+        at += kept;
+        if clean < 8 && at < end {
+            write_escape(bytes[at], out);
+            at += 1;
         }
-        at += (stops.trailing_zeros() / 8) as usize;
-        // Behind the end the word holds zeros, which look like control characters.
-        let Some(byte) = text.get(at) else { break };
-        out.extend_from_slice(&text[copied..at]);
-        write_escape(*byte, out);
-        at += 1;
-        copied = at;
     }
-    out.extend_from_slice(&text[copied..]);
     out.push(b'"');
 }
 

@@ -5,7 +5,7 @@
 //! key never seen is scanned twice. What is learned is bounded, whatever keys a topic holds.
 
 use super::column::Session;
-use super::reader::{Fault, Reader};
+use super::reader::{Expected, Fault, Reader};
 use hashbrown::HashMap;
 
 /// Undeclared keys that are remembered; further ones are still checked, but looked up each time.
@@ -33,7 +33,7 @@ struct Name {
 /// One spelling of a name. Key 0 stands for the beginning of the object.
 struct Key {
     /// The bytes as they stand in the record, quotes included.
-    quoted: Box<[u8]>,
+    quoted: Expected,
     name: u32,
     /// The keys that followed last time and before that; 0 for none.
     next: [u32; 2],
@@ -52,7 +52,7 @@ pub(super) struct Layout {
 impl Layout {
     pub fn new() -> Self {
         let start = Key {
-            quoted: Box::default(),
+            quoted: Expected::new(b""),
             name: 0,
             next: [0; 2],
         };
@@ -197,7 +197,7 @@ impl Layout {
     fn add_key(&mut self, quoted: &[u8], name: u32) -> u32 {
         let number = self.keys.len() as u32;
         self.keys.push(Key {
-            quoted: quoted.into(),
+            quoted: Expected::new(quoted),
             name,
             next: [0; 2],
         });

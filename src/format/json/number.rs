@@ -24,6 +24,19 @@ pub(super) struct Number<'a> {
 /// An exponent beyond this decides the result, whatever the digits of a record that fits into memory are.
 const EXPONENT_LIMIT: i64 = 1 << 40;
 
+/// Powers of ten by the number of digits that a word can hold.
+const POWERS: [u64; 9] = [
+    1,
+    10,
+    100,
+    1000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+];
+
 /// Powers of ten that a double holds exactly.
 const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
@@ -70,21 +83,39 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Reads an integer of at most 16 digits, the usual case; `None`, and nothing is read, for any other number.
+    #[inline(always)]
+    pub fn short_integer(&mut self) -> Option<i64> {
+        let negative = self.peek() == b'-';
+        let start = self.pos + negative as usize;
+        let (mut value, mut len) = leading_digits(word(self.bytes, start));
+        if len == 8 {
+            let (low, more) = leading_digits(word(self.bytes, start + 8));
+            value = value * POWERS[more] + low;
+            len += more;
+        }
+        let end = start + len;
+        let after = self.bytes.get(end).copied().unwrap_or(0);
+        let longer = len == 0 || len == 16 || matches!(after, b'.' | b'e' | b'E');
+        if longer || (self.bytes[start] == b'0' && len > 1) {
+            return None;
+        }
+        self.pos = end;
+        let value = value as i64;
+        Some(if negative { -value } else { value })
+    }
+
     /// Reads one or more digits into `mantissa`, which may wrap, and returns how many they are.
     #[inline(always)]
     fn digits(&mut self, mantissa: &mut u64) -> Result<usize, Fault> {
         let start = self.pos;
-        while let Some(eight) = eight_digits(word(self.bytes, self.pos)) {
-            *mantissa = mantissa.wrapping_mul(100_000_000).wrapping_add(eight);
-            self.pos += 8;
-        }
         loop {
-            let digit = self.peek().wrapping_sub(b'0');
-            if digit > 9 {
+            let (value, len) = leading_digits(word(self.bytes, self.pos));
+            *mantissa = mantissa.wrapping_mul(POWERS[len]).wrapping_add(value);
+            self.pos += len;
+            if len < 8 {
                 break;
             }
-            *mantissa = mantissa.wrapping_mul(10).wrapping_add(digit as u64);
-            self.pos += 1;
         }
         if self.pos == start {
             return Err(self.fault(Fault::Digit));
@@ -109,20 +140,22 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The value of eight bytes that are all digits, the first one lowest in the word.
+/// The digits that a word begins with: their value and their number. The first one is lowest in the word.
 #[inline(always)]
-fn eight_digits(word: u64) -> Option<u64> {
-    let high = word & 0xF0F0_F0F0_F0F0_F0F0;
-    let carried = word.wrapping_add(0x0606_0606_0606_0606) & 0xF0F0_F0F0_F0F0_F0F0;
-    if high | carried >> 4 != 0x3333_3333_3333_3333 {
-        return None;
+fn leading_digits(word: u64) -> (u64, usize) {
+    let digits = word ^ 0x3030_3030_3030_3030;
+    let others =
+        ((digits & 0x7F7F_7F7F_7F7F_7F7F) + 0x7676_7676_7676_7676 | digits) & 0x8080_8080_8080_8080;
+    let len = (others.trailing_zeros() / 8) as usize;
+    if len == 0 {
+        return (0, 0);
     }
-    // Neighbouring digits into pairs, pairs into fours, fours into the whole.
-    let digits = word & 0x0F0F_0F0F_0F0F_0F0F;
+    // Zeros in front; then neighbouring digits into pairs, pairs into fours, fours into the whole.
+    let digits = digits << (64 - 8 * len);
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let low = (pairs & 0x0000_00FF_0000_00FF).wrapping_mul(0x000F_4240_0000_0064);
     let high = (pairs >> 16 & 0x0000_00FF_0000_00FF).wrapping_mul(0x0000_2710_0000_0001);
-    Some(low.wrapping_add(high) >> 32 & 0xFFFF_FFFF)
+    (low.wrapping_add(high) >> 32, len)
 }
 
 impl Number<'_> {

@@ -66,6 +66,29 @@ pub(super) struct Reader<'a> {
     pub pos: usize,
 }
 
+/// Bytes, none of them 0, that are likely to come next, prepared for comparing.
+pub(super) struct Expected {
+    pub bytes: Box<[u8]>,
+    /// The first eight bytes, or all of fewer, and which bytes of a word they are.
+    head: u64,
+    mask: u64,
+}
+
+impl Expected {
+    pub fn new(bytes: &[u8]) -> Self {
+        let mask = if bytes.len() < 8 {
+            (1 << (8 * bytes.len())) - 1
+        } else {
+            u64::MAX
+        };
+        Expected {
+            bytes: bytes.into(),
+            head: word(bytes, 0),
+            mask,
+        }
+    }
+}
+
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
@@ -86,6 +109,12 @@ impl<'a> Reader<'a> {
 
     #[inline(always)]
     pub fn white(&mut self) {
+        if self.peek().wrapping_sub(1) < b' ' {
+            self.white_run();
+        }
+    }
+
+    fn white_run(&mut self) {
         while matches!(self.peek(), b' ' | b'\n' | b'\t' | b'\r') {
             self.pos += 1;
         }
@@ -113,27 +142,36 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Steps over `expected` if just these bytes come next.
+    /// Steps over `expected` if just its bytes come next.
     #[inline(always)]
-    pub fn take(&mut self, expected: &[u8]) -> bool {
+    pub fn take(&mut self, expected: &Expected) -> bool {
+        if word(self.bytes, self.pos) & expected.mask != expected.head {
+            return false;
+        }
+        let len = expected.bytes.len();
+        if len > 8 && !self.rest_is(&expected.bytes) {
+            return false;
+        }
+        self.pos += len;
+        true
+    }
+
+    /// Whether `expected`, of more than eight bytes, comes next; its first eight were compared.
+    #[inline(always)]
+    fn rest_is(&self, expected: &[u8]) -> bool {
         let len = expected.len();
         let Some(found) = self.bytes.get(self.pos..self.pos + len) else {
             return false;
         };
-        let same = if len < 8 {
-            found == expected
-        } else {
-            // Keys are short: words, the last one overlapping, are quicker than a call of memcmp.
-            let mut at = 0;
-            while at + 8 < len && word(found, at) == word(expected, at) {
-                at += 8;
+        // Keys are short: words, the last one overlapping, are quicker than a call of memcmp.
+        let mut at = 8;
+        while at + 8 < len {
+            if word(found, at) != word(expected, at) {
+                return false;
             }
-            at + 8 >= len && word(found, len - 8) == word(expected, len - 8)
-        };
-        if same {
-            self.pos += len;
+            at += 8;
         }
-        same
+        word(found, len - 8) == word(expected, len - 8)
     }
 
     pub fn literal(&mut self, literal: &[u8]) -> Result<(), Fault> {
@@ -147,7 +185,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string; `pos` stands at its opening quote.
-    #[inline]
+    #[inline(always)]
     pub fn string(&mut self) -> Result<Text<'a>, Fault> {
         let start = self.pos + 1;
         let mut at = start;
@@ -192,13 +230,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string and appends what it means to `out`.
-    #[inline]
+    #[inline(always)]
     pub fn string_into(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
         let text = self.string()?;
         if text.escaped {
             return self.unescape(text, out);
         }
-        out.extend_from_slice(text.raw);
+        append(self.bytes, self.pos - 1 - text.raw.len(), self.pos - 1, out);
         Ok(())
     }
 
@@ -276,6 +314,22 @@ impl<'a> Reader<'a> {
         }
         Ok(value)
     }
+}
+
+/// Appends `bytes[start..end]`: word by word where it is short, which most strings are.
+#[inline(always)]
+pub(super) fn append(bytes: &[u8], start: usize, end: usize, out: &mut Vec<u8>) {
+    if end - start > 32 {
+        out.extend_from_slice(&bytes[start..end]);
+        return;
+    }
+    let len = out.len() + (end - start);
+    let mut at = start;
+    while at < end {
+        out.extend_from_slice(&word(bytes, at).to_le_bytes());
+        at += 8;
+    }
+    out.truncate(len);
 }
 
 /// Eight bytes from `at`, the first one lowest; zeros stand for what lies behind the end.

@@ -9,6 +9,8 @@ mod tests;
 use chrono::format::{Item, Parsed, StrftimeItems, parse};
 
 const DAY_SECONDS: i64 = 86_400;
+/// 10000-01-01, in milliseconds since 1970.
+const YEAR_10000_MILLIS: i64 = 253_402_300_800_000;
 
 /// Days since 1970-01-01 of a date in the proleptic Gregorian calendar.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
@@ -257,10 +259,52 @@ pub(super) fn write_time(second_of_day: i64, nanos: i64, out: &mut Vec<u8>) {
 
 /// Appends a time in `per_second` units since 1970 as ISO 8601 in UTC, with `Z`.
 pub(super) fn write_timestamp(value: i64, per_second: i64, out: &mut Vec<u8>) {
+    if per_second == 1000 && (0..YEAR_10000_MILLIS).contains(&value) {
+        return write_usual_timestamp(value as u64, out);
+    }
     let seconds = value.div_euclid(per_second);
     let nanos = value.rem_euclid(per_second) * (1_000_000_000 / per_second);
     write_date(seconds.div_euclid(DAY_SECONDS), out);
     out.push(b'T');
     write_time(seconds.rem_euclid(DAY_SECONDS), nanos, out);
     out.push(b'Z');
+}
+
+/// The same for milliseconds from 1970 to 9999: narrow unsigned arithmetic into a text of known shape.
+fn write_usual_timestamp(millis: u64, out: &mut Vec<u8>) {
+    let seconds = millis / 1000;
+    let fraction = (millis % 1000) as u32;
+    let days = (seconds / DAY_SECONDS as u64) as u32 + 719_468;
+    let second = (seconds % DAY_SECONDS as u64) as u32;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + u32::from(month <= 2);
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let mut put = |at: usize, value: u32| {
+        text[at] = b'0' + (value / 10) as u8;
+        text[at + 1] = b'0' + (value % 10) as u8;
+    };
+    put(0, year / 100);
+    put(2, year % 100);
+    put(5, month);
+    put(8, day_of_year - (153 * shifted + 2) / 5 + 1);
+    put(11, second / 3600);
+    put(14, second / 60 % 60);
+    put(17, second % 60);
+    put(20, fraction / 10);
+    text[22] = b'0' + (fraction % 10) as u8;
+    out.extend_from_slice(&text);
+    if fraction == 0 {
+        out.truncate(out.len() - 5);
+        out.push(b'Z');
+    }
 }

@@ -1,6 +1,6 @@
 //! Strings, escapes and the word-wise scan, at every alignment.
 
-use super::{Fault, Reader, word};
+use super::{Expected, Fault, Reader, word};
 
 fn read(text: &[u8]) -> Result<Vec<u8>, (Fault, usize)> {
     let mut input = Reader::new(text);
@@ -111,16 +111,19 @@ fn take_steps_only_over_the_very_bytes() {
     let text = b"\"abcdefghijklmnopqrstuvwxyz\"";
     for len in 1..text.len() {
         let mut input = Reader::new(text);
-        assert!(input.take(&text[..len]));
+        assert!(input.take(&Expected::new(&text[..len])));
         assert_eq!(input.pos, len);
         for changed in 0..len {
             let mut other = text[..len].to_vec();
             other[changed] ^= 1;
             let mut input = Reader::new(text);
-            assert!(!input.take(&other), "byte {changed} of {len}");
+            assert!(
+                !input.take(&Expected::new(&other)),
+                "byte {changed} of {len}"
+            );
             assert_eq!(input.pos, 0);
         }
         let mut short = Reader::new(&text[..len - 1]);
-        assert!(!short.take(&text[..len]));
+        assert!(!short.take(&Expected::new(&text[..len])));
     }
 }
