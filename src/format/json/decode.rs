@@ -10,7 +10,7 @@ mod tests;
 
 use super::column::{Column, Session, data_type, describe};
 use super::layout::{Layout, Target};
-use super::reader::{Fault, MAX_DEPTH, Reader};
+use super::reader::{Fault, MAX_DEPTH, Reader, Step};
 use super::skip::skip;
 use crate::batch::Cause;
 use crate::fetch::Fetch;
@@ -190,7 +190,7 @@ impl JsonDecoder {
         if input.peek() != b'{' {
             return Err(Fault::NotObject);
         }
-        self.object(input, 0, 1)?;
+        input.step(|bytes, pos| self.object(bytes, pos, 0, 1))?;
         input.white();
         if input.at_end() {
             Ok(())
@@ -199,8 +199,15 @@ impl JsonDecoder {
         }
     }
 
-    /// Reads the object at `input` that columns are in; it is the `depth`-th around its values.
-    fn object(&mut self, input: &mut Reader<'_>, layout: u32, depth: u32) -> Result<(), Fault> {
+    /// Reads the object at `pos` that columns are in; it is the `depth`-th around its values.
+    fn object(&mut self, bytes: &[u8], pos: usize, layout: u32, depth: u32) -> Step {
+        let mut input = Reader { bytes, pos };
+        let result = self.members(&mut input, layout, depth);
+        (input.pos, result)
+    }
+
+    #[inline(always)]
+    fn members(&mut self, input: &mut Reader<'_>, layout: u32, depth: u32) -> Result<(), Fault> {
         if depth > MAX_DEPTH {
             return Err(Fault::Depth);
         }
@@ -218,36 +225,35 @@ impl JsonDecoder {
             (key, target) = self.layouts[layout as usize].key(input, key, &mut self.session)?;
             input.punctuation(b':', Fault::Colon)?;
             self.value(input, target, depth)?;
-            input.white();
-            if input.peek() == b'}' {
+            if !input.more(b'}', Fault::ObjectEnd)? {
                 break;
             }
-            input.punctuation(b',', Fault::ObjectEnd)?;
         }
-        input.pos += 1;
         self.session.keys.close(unlearned)
     }
 
     #[inline(always)]
     fn value(&mut self, input: &mut Reader<'_>, target: Target, depth: u32) -> Result<(), Fault> {
         match target {
-            Target::Column(column) => {
-                self.columns[column as usize].read(input, depth, &mut self.session)
-            }
-            Target::Skip => skip(
-                input,
-                depth,
-                &mut self.session.keys,
-                &mut self.session.scratch,
-            ),
-            other => self.nested(input, other, depth),
+            Target::Column(column) => input.step(|bytes, pos| {
+                self.columns[column as usize].read(bytes, pos, depth, &mut self.session)
+            }),
+            Target::Skip => input.aside(|input| {
+                skip(
+                    input,
+                    depth,
+                    &mut self.session.keys,
+                    &mut self.session.scratch,
+                )
+            }),
+            other => input.aside(|input| self.nested(input, other, depth)),
         }
     }
 
     fn nested(&mut self, input: &mut Reader<'_>, target: Target, depth: u32) -> Result<(), Fault> {
         match target {
             Target::Object(layout) => match input.peek() {
-                b'{' => self.object(input, layout, depth + 1),
+                b'{' => input.step(|bytes, pos| self.object(bytes, pos, layout, depth + 1)),
                 b'n' => input.literal(b"null"),
                 _ => self.refuse_object(input, layout, depth),
             },

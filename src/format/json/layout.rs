@@ -119,7 +119,7 @@ impl Layout {
             self.keys[previous as usize].next = [other, guess];
             return self.meet(other);
         }
-        self.search(input, previous, session)
+        input.aside(|input| self.search(input, previous, session))
     }
 
     #[inline(always)]
