@@ -4,7 +4,7 @@
 //! holds one value per finished row. Which key belongs to which column is not known here.
 
 use super::number::Number;
-use super::reader::{Fault, Reader, Step};
+use super::reader::{Fault, Reader};
 use super::skip::{Keys, skip};
 use super::time::{Pattern, parse_date, parse_timestamp};
 use crate::spec::{ColumnSpec, ColumnType};
@@ -138,14 +138,8 @@ impl Column {
 
     /// Reads the value at `input`, which lies inside `depth` objects. A null is read and nothing is stored: what is
     /// still missing when the record ends becomes NULL. A value of another type is noted in the session.
-    pub fn read(&mut self, bytes: &[u8], pos: usize, depth: u32, session: &mut Session) -> Step {
-        let mut input = Reader { bytes, pos };
-        let result = self.read_value(&mut input, depth, session);
-        (input.pos, result)
-    }
-
     #[inline(always)]
-    fn read_value(
+    pub fn read(
         &mut self,
         input: &mut Reader<'_>,
         depth: u32,
@@ -170,15 +164,25 @@ impl Column {
         if first == b'n' {
             return input.literal(b"null");
         }
-        input.aside(|input| {
-            let start = input.pos;
-            if self.store(first, input, session)? {
-                self.rows += 1;
-                return Ok(());
-            }
-            input.pos = start;
-            self.refuse(input, depth, session)
-        })
+        input.aside(|input| self.read_other(first, input, depth, session))
+    }
+
+    /// What the usual path leaves over.
+    #[inline(never)]
+    fn read_other(
+        &mut self,
+        first: u8,
+        input: &mut Reader<'_>,
+        depth: u32,
+        session: &mut Session,
+    ) -> Result<(), Fault> {
+        let start = input.pos;
+        if self.store(first, input, session)? {
+            self.rows += 1;
+            return Ok(());
+        }
+        input.pos = start;
+        self.refuse(input, depth, session)
     }
 
     #[cold]
@@ -201,8 +205,7 @@ impl Column {
         Ok(())
     }
 
-    /// Stores the value if it is of the column's type: what the usual path leaves over.
-    #[inline(never)]
+    /// Stores the value if it is of the column's type.
     fn store(
         &mut self,
         first: u8,

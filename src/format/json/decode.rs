@@ -235,9 +235,9 @@ impl JsonDecoder {
     #[inline(always)]
     fn value(&mut self, input: &mut Reader<'_>, target: Target, depth: u32) -> Result<(), Fault> {
         match target {
-            Target::Column(column) => input.step(|bytes, pos| {
-                self.columns[column as usize].read(bytes, pos, depth, &mut self.session)
-            }),
+            Target::Column(column) => {
+                self.columns[column as usize].read(input, depth, &mut self.session)
+            }
             Target::Skip => input.aside(|input| {
                 skip(
                     input,
@@ -250,6 +250,7 @@ impl JsonDecoder {
         }
     }
 
+    #[inline(never)]
     fn nested(&mut self, input: &mut Reader<'_>, target: Target, depth: u32) -> Result<(), Fault> {
         match target {
             Target::Object(layout) => match input.peek() {
