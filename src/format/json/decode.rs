@@ -202,34 +202,80 @@ impl JsonDecoder {
     /// Reads the object at `pos` that columns are in; it is the `depth`-th around its values.
     fn object(&mut self, bytes: &[u8], pos: usize, layout: u32, depth: u32) -> Step {
         let mut input = Reader { bytes, pos };
-        let result = self.members(&mut input, layout, depth);
+        let result = self.usual_members(&mut input, layout, depth);
         (input.pos, result)
     }
 
     #[inline(always)]
-    fn members(&mut self, input: &mut Reader<'_>, layout: u32, depth: u32) -> Result<(), Fault> {
+    fn usual_members(
+        &mut self,
+        input: &mut Reader<'_>,
+        layout: u32,
+        depth: u32,
+    ) -> Result<(), Fault> {
         if depth > MAX_DEPTH {
             return Err(Fault::Depth);
         }
-        self.layouts[layout as usize].open();
-        let unlearned = self.session.keys.open();
-        input.pos += 1;
-        input.white();
-        if input.peek() == b'}' {
+        let mut met = 0;
+        while let Some(target) = self.layouts[layout as usize].usual(input, met) {
+            self.value(input, target, depth)?;
+            met += 1;
+        }
+        if met > 0 && input.peek() == b'}' {
             input.pos += 1;
             return Ok(());
         }
-        let mut key = 0;
+        input.step(|bytes, pos| {
+            let mut input = Reader { bytes, pos };
+            let result = self.members(&mut input, layout, depth, met);
+            (input.pos, result)
+        })
+    }
+
+    /// Reads an object whose first `met` members were read, in any order and with any white space.
+    #[inline(never)]
+    fn members(
+        &mut self,
+        input: &mut Reader<'_>,
+        layout: u32,
+        depth: u32,
+        met: usize,
+    ) -> Result<(), Fault> {
+        let (mut key, mut learning) = self.layouts[layout as usize].leave_usual(met);
+        let unlearned = self.session.keys.open();
+        let mut start = input.pos;
+        if met == 0 {
+            input.pos += 1;
+            input.white();
+            if input.peek() == b'}' {
+                input.pos += 1;
+                return Ok(());
+            }
+        } else if !input.more(b'}', Fault::ObjectEnd)? {
+            return Ok(());
+        }
+        let learns = learning;
         loop {
+            let previous = key;
             let target;
             (key, target) = self.layouts[layout as usize].key(input, key, &mut self.session)?;
             input.punctuation(b':', Fault::Colon)?;
+            // A key without a number of its own ends what can be learned.
+            learning &= key != previous;
+            if learning {
+                self.layouts[layout as usize].note(start, input.pos, key, target);
+            }
             self.value(input, target, depth)?;
+            start = input.pos;
             if !input.more(b'}', Fault::ObjectEnd)? {
                 break;
             }
         }
-        self.session.keys.close(unlearned)
+        self.session.keys.close(unlearned)?;
+        if learns {
+            self.layouts[layout as usize].learn(input.bytes, met);
+        }
+        Ok(())
     }
 
     #[inline(always)]
