@@ -362,10 +362,12 @@ pub(super) fn append(bytes: &[u8], start: usize, end: usize, out: &mut Vec<u8>) 
 /// Eight bytes from `at`, the first one lowest; zeros stand for what lies behind the end.
 #[inline(always)]
 pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
-    if let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        return u64::from_le_bytes(*chunk);
+    match bytes.get(at..at.wrapping_add(8)) {
+        Some(word) => u64::from_le_bytes([
+            word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7],
+        ]),
+        None => last_word(bytes, at),
     }
-    last_word(bytes, at)
 }
 
 #[inline(always)]
