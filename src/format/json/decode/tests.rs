@@ -445,6 +445,24 @@ fn duplicate_keys_are_found_at_every_level_and_in_every_spelling() {
 }
 
 #[test]
+fn keys_that_are_too_many_to_be_remembered_are_still_told_apart() {
+    let many: Vec<String> = (0..400).map(|key| format!("\"k{key}\":0")).collect();
+    let many = format!("{{{}}}", many.join(","));
+    let records = [
+        &many,
+        r#"{"k399":1}"#,
+        r#"{"k399":1,"k399":1}"#,
+        r#"{"k399":1,"k398":1}"#,
+    ];
+    let decoded = decode(
+        &every_type(),
+        false,
+        &records.map(|record| record.as_bytes()),
+    );
+    assert_eq!(decoded.records, [0, 1, 3]);
+}
+
+#[test]
 fn nesting_is_taken_to_128_levels() {
     let arrays = |depth: usize| format!("{{\"u\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
     let objects = |depth: usize| format!("{}1{}", "{\"u\":".repeat(depth), "}".repeat(depth));
