@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod structure;
+#[cfg(test)]
 mod tests;
 
 use super::column::{Column, Session, data_type, describe};
