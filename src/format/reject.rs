@@ -83,7 +83,7 @@ fn name(name: &str, out: &mut Vec<u8>) {
 fn text(field: &str, value: Option<&str>, limit: usize, out: &mut Vec<u8>) {
     name(field, out);
     match value {
-        Some(value) => write_string(value[..value.floor_char_boundary(limit)].as_bytes(), out),
+        Some(value) => write_string(&value.as_bytes()[..value.floor_char_boundary(limit)], out),
         None => out.extend_from_slice(b"null"),
     }
     out.push(b',');

@@ -8,13 +8,13 @@ use super::reader::{Fault, Reader};
 use super::skip::{Keys, skip};
 use super::time::{Pattern, parse_date, parse_timestamp};
 use crate::spec::{ColumnSpec, ColumnType};
-use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, PrimitiveArray, StringArray,
-    TimestampMillisecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
+    StringArray, TimestampMillisecondArray,
 };
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, TimeUnit};
+use std::mem::take;
 use std::sync::Arc;
 
 /// What the columns of one decoder share while a record is read.
@@ -27,20 +27,7 @@ pub(super) struct Session {
     pub scratch: Vec<u8>,
 }
 
-enum Kind {
-    String,
-    Boolean,
-    Int32,
-    Int64,
-    Double,
-    Decimal { precision: u8, scale: i8 },
-    TimestampMs,
-    TimestampS,
-    Rfc3339,
-    Pattern(Pattern),
-    Date,
-}
-
+/// The values of a column; the variant says how they are read.
 enum Values {
     /// `ends[i]..ends[i + 1]` of `data` is row `i`.
     Text {
@@ -51,13 +38,26 @@ enum Values {
     Int32(Vec<i32>),
     Int64(Vec<i64>),
     Double(Vec<f64>),
-    Decimal(Vec<i128>),
+    Decimal {
+        values: Vec<i128>,
+        precision: u8,
+        scale: i8,
+    },
+    /// Times are milliseconds since 1970, however they are written.
+    Millis(Vec<i64>),
+    Seconds(Vec<i64>),
+    Rfc3339(Vec<i64>),
+    Pattern {
+        values: Vec<i64>,
+        pattern: Pattern,
+    },
+    /// Days since 1970.
+    Date(Vec<i32>),
 }
 
 pub(super) struct Column {
     pub name: String,
     pub required: bool,
-    kind: Kind,
     values: Values,
     /// Rows whose value is NULL, ascending.
     nulls: Vec<u32>,
@@ -83,29 +83,34 @@ pub(super) fn data_type(kind: &ColumnType) -> DataType {
 
 impl Column {
     pub fn new(spec: &ColumnSpec) -> Self {
-        let kind = match &spec.kind {
-            ColumnType::String => Kind::String,
-            ColumnType::Boolean => Kind::Boolean,
-            ColumnType::Int32 => Kind::Int32,
-            ColumnType::Int64 => Kind::Int64,
-            ColumnType::Double => Kind::Double,
-            ColumnType::Decimal { precision, scale } => Kind::Decimal {
+        let values = match &spec.kind {
+            ColumnType::String => Values::Text {
+                ends: vec![0],
+                data: vec![],
+            },
+            ColumnType::Boolean => Values::Boolean(vec![]),
+            ColumnType::Int32 => Values::Int32(vec![]),
+            ColumnType::Int64 => Values::Int64(vec![]),
+            ColumnType::Double => Values::Double(vec![]),
+            ColumnType::Decimal { precision, scale } => Values::Decimal {
+                values: vec![],
                 precision: *precision,
                 scale: *scale,
             },
-            ColumnType::TimestampMs => Kind::TimestampMs,
-            ColumnType::TimestampS => Kind::TimestampS,
-            ColumnType::Timestamp { pattern: None } => Kind::Rfc3339,
+            ColumnType::TimestampMs => Values::Millis(vec![]),
+            ColumnType::TimestampS => Values::Seconds(vec![]),
+            ColumnType::Timestamp { pattern: None } => Values::Rfc3339(vec![]),
             ColumnType::Timestamp {
                 pattern: Some(pattern),
-            } => Kind::Pattern(Pattern::new(pattern)),
-            ColumnType::Date => Kind::Date,
+            } => Values::Pattern {
+                values: vec![],
+                pattern: Pattern::new(pattern),
+            },
+            ColumnType::Date => Values::Date(vec![]),
         };
-        let values = Values::new(&kind);
         Column {
             name: spec.name.value.clone(),
             required: spec.required,
-            kind,
             values,
             nulls: vec![],
             rows: 0,
@@ -120,16 +125,20 @@ impl Column {
                 data.reserve(rows * 8);
             }
             Values::Boolean(values) => values.reserve(rows),
-            Values::Int32(values) => values.reserve(rows),
-            Values::Int64(values) => values.reserve(rows),
+            Values::Int32(values) | Values::Date(values) => values.reserve(rows),
+            Values::Int64(values)
+            | Values::Millis(values)
+            | Values::Seconds(values)
+            | Values::Rfc3339(values)
+            | Values::Pattern { values, .. } => values.reserve(rows),
             Values::Double(values) => values.reserve(rows),
-            Values::Decimal(values) => values.reserve(rows),
+            Values::Decimal { values, .. } => values.reserve(rows),
         }
     }
 
     /// Reads the value at `input`, which lies inside `depth` objects. A null is read and nothing is stored: what is
     /// still missing when the record ends becomes NULL. A value of another type is noted in the session.
-    #[inline]
+    #[inline(always)]
     pub fn read(
         &mut self,
         input: &mut Reader<'_>,
@@ -137,15 +146,53 @@ impl Column {
         session: &mut Session,
     ) -> Result<(), Fault> {
         let first = input.peek();
+        if first == b'"'
+            && let Values::Text { ends, data } = &mut self.values
+        {
+            input.string_into(data)?;
+            ends.push(data.len() as i32);
+            self.rows += 1;
+            return Ok(());
+        }
+        if let Values::Int64(values) | Values::Millis(values) = &mut self.values
+            && let Some(value) = input.short_integer()
+        {
+            values.push(value);
+            self.rows += 1;
+            return Ok(());
+        }
         if first == b'n' {
             return input.literal(b"null");
         }
+        input.aside(|input| self.read_other(first, input, depth, session))
+    }
+
+    /// What the usual path leaves over.
+    #[inline(never)]
+    fn read_other(
+        &mut self,
+        first: u8,
+        input: &mut Reader<'_>,
+        depth: u32,
+        session: &mut Session,
+    ) -> Result<(), Fault> {
         let start = input.pos;
         if self.store(first, input, session)? {
             self.rows += 1;
             return Ok(());
         }
         input.pos = start;
+        self.refuse(input, depth, session)
+    }
+
+    #[cold]
+    fn refuse(
+        &self,
+        input: &mut Reader<'_>,
+        depth: u32,
+        session: &mut Session,
+    ) -> Result<(), Fault> {
+        let start = input.pos;
         skip(input, depth, &mut session.keys, &mut session.scratch)?;
         if session.refused.is_none() {
             let found = describe(&input.bytes[start..input.pos]);
@@ -159,79 +206,73 @@ impl Column {
     }
 
     /// Stores the value if it is of the column's type.
-    #[inline]
     fn store(
         &mut self,
         first: u8,
         input: &mut Reader<'_>,
         session: &mut Session,
     ) -> Result<bool, Fault> {
-        match (&self.kind, &mut self.values) {
-            (Kind::String, Values::Text { ends, data }) => {
-                if first == b'"' {
-                    input.string_into(data)?;
-                } else if session.coerce && starts_number(first) {
-                    data.extend_from_slice(input.number()?.literal);
-                } else {
+        Ok(match &mut self.values {
+            Values::Text { ends, data } => {
+                if !session.coerce || !starts_number(first) {
                     return Ok(false);
                 }
+                data.extend_from_slice(input.number()?.literal);
                 ends.push(data.len() as i32);
-                Ok(true)
+                true
             }
-            (Kind::Boolean, Values::Boolean(values)) => {
-                Ok(push(values, boolean(first, input, session)?))
-            }
-            (Kind::Int64 | Kind::TimestampMs, Values::Int64(values)) => {
-                let value = match input.short_integer() {
-                    Some(value) => Some(value),
-                    None => number(first, input, session, |number| number.to_i64())?,
-                };
-                Ok(push(values, value))
-            }
-            (Kind::Int32, Values::Int32(values)) => {
+            Values::Boolean(values) => push(values, boolean(first, input, session)?),
+            Values::Int64(values) | Values::Millis(values) => push(
+                values,
+                number(first, input, session, |number| number.to_i64())?,
+            ),
+            Values::Int32(values) => {
                 let narrow = |number: &Number<'_>| {
                     number.to_i64().and_then(|value| i32::try_from(value).ok())
                 };
-                Ok(push(values, number(first, input, session, narrow)?))
+                push(values, number(first, input, session, narrow)?)
             }
-            (Kind::TimestampS, Values::Int64(values)) => {
+            Values::Seconds(values) => {
                 let to_millis = |number: &Number<'_>| {
                     number
                         .to_i64()
                         .and_then(|seconds| seconds.checked_mul(1000))
                 };
-                Ok(push(values, number(first, input, session, to_millis)?))
+                push(values, number(first, input, session, to_millis)?)
             }
-            (Kind::Double, Values::Double(values)) => Ok(push(
+            Values::Double(values) => push(
                 values,
                 number(first, input, session, |number| number.to_f64())?,
-            )),
-            (Kind::Decimal { precision, scale }, Values::Decimal(values)) => {
+            ),
+            Values::Decimal {
+                values,
+                precision,
+                scale,
+            } => {
                 let convert = |number: &Number<'_>| number.to_decimal(*precision, *scale);
-                Ok(push(values, number(first, input, session, convert)?))
+                push(values, number(first, input, session, convert)?)
             }
-            (Kind::Rfc3339, Values::Int64(values)) => {
-                Ok(push(values, text(first, input, session, parse_timestamp)?))
-            }
-            (Kind::Pattern(pattern), Values::Int64(values)) => Ok(push(
+            Values::Rfc3339(values) => push(values, text(first, input, session, parse_timestamp)?),
+            Values::Pattern { values, pattern } => push(
                 values,
                 text(first, input, session, |text| pattern.parse(text))?,
-            )),
-            (Kind::Date, Values::Int32(values)) => {
-                Ok(push(values, text(first, input, session, parse_date)?))
-            }
-            _ => Ok(false),
-        }
+            ),
+            Values::Date(values) => push(values, text(first, input, session, parse_date)?),
+        })
     }
 
     pub fn push_null(&mut self) {
         match &mut self.values {
             Values::Text { ends, data } => ends.push(data.len() as i32),
             Values::Boolean(values) => values.push(false),
-            Values::Int32(values) => values.push(0),
-            Values::Int64(values) => values.push(0),
+            Values::Int32(values) | Values::Date(values) => values.push(0),
+            Values::Int64(values)
+            | Values::Millis(values)
+            | Values::Seconds(values)
+            | Values::Rfc3339(values)
+            | Values::Pattern { values, .. } => values.push(0),
             Values::Double(values) => values.push(0.0),
-            Values::Decimal(values) => values.push(0),
+            Values::Decimal { values, .. } => values.push(0),
         }
         self.nulls.push(self.rows);
         self.rows += 1;
@@ -246,10 +287,14 @@ impl Column {
                 data.truncate(ends.last().map_or(0, |end| *end as usize));
             }
             Values::Boolean(values) => values.truncate(len),
-            Values::Int32(values) => values.truncate(len),
-            Values::Int64(values) => values.truncate(len),
+            Values::Int32(values) | Values::Date(values) => values.truncate(len),
+            Values::Int64(values)
+            | Values::Millis(values)
+            | Values::Seconds(values)
+            | Values::Rfc3339(values)
+            | Values::Pattern { values, .. } => values.truncate(len),
             Values::Double(values) => values.truncate(len),
-            Values::Decimal(values) => values.truncate(len),
+            Values::Decimal { values, .. } => values.truncate(len),
         }
         while self.nulls.last().is_some_and(|row| *row >= rows) {
             self.nulls.pop();
@@ -259,7 +304,7 @@ impl Column {
 
     /// The rows as an array; the column is empty afterwards.
     pub fn take(&mut self) -> ArrayRef {
-        let rows = std::mem::take(&mut self.rows) as usize;
+        let rows = take(&mut self.rows) as usize;
         let nulls = (!self.nulls.is_empty()).then(|| {
             let mut valid = BooleanBufferBuilder::new(rows);
             valid.append_n(rows, true);
@@ -268,78 +313,56 @@ impl Column {
                 .for_each(|row| valid.set_bit(row as usize, false));
             NullBuffer::new(valid.finish())
         });
-        let values = std::mem::replace(&mut self.values, Values::new(&self.kind));
-        match (values, &self.kind) {
-            (Values::Text { ends, data }, _) => Arc::new(StringArray::new(
-                OffsetBuffer::new(ends.into()),
-                Buffer::from_vec(data),
-                nulls,
-            )),
-            (Values::Boolean(values), _) => {
-                Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls))
+        match &mut self.values {
+            Values::Text { ends, data } => {
+                let ends = OffsetBuffer::new(std::mem::replace(ends, vec![0]).into());
+                Arc::new(StringArray::new(ends, Buffer::from_vec(take(data)), nulls))
             }
-            (Values::Int32(values), Kind::Date) => Arc::new(Date32Array::new(values.into(), nulls)),
-            (Values::Int32(values), _) => {
-                Arc::new(PrimitiveArray::<Int32Type>::new(values.into(), nulls))
+            Values::Boolean(values) => {
+                Arc::new(BooleanArray::new(BooleanBuffer::from(take(values)), nulls))
             }
-            (Values::Int64(values), Kind::Int64) => {
-                Arc::new(PrimitiveArray::<Int64Type>::new(values.into(), nulls))
+            Values::Int32(values) => Arc::new(Int32Array::new(take(values).into(), nulls)),
+            Values::Int64(values) => Arc::new(Int64Array::new(take(values).into(), nulls)),
+            Values::Double(values) => Arc::new(Float64Array::new(take(values).into(), nulls)),
+            Values::Decimal {
+                values,
+                precision,
+                scale,
+            } => {
+                let unscaled = Decimal128Array::new(take(values).into(), nulls);
+                Arc::new(unscaled.with_data_type(DataType::Decimal128(*precision, *scale)))
             }
-            (Values::Int64(values), _) => {
-                Arc::new(TimestampMillisecondArray::new(values.into(), nulls))
+            Values::Millis(values)
+            | Values::Seconds(values)
+            | Values::Rfc3339(values)
+            | Values::Pattern { values, .. } => {
+                Arc::new(TimestampMillisecondArray::new(take(values).into(), nulls))
             }
-            (Values::Double(values), _) => {
-                Arc::new(PrimitiveArray::<Float64Type>::new(values.into(), nulls))
-            }
-            (Values::Decimal(values), kind) => {
-                let (precision, scale) = match kind {
-                    Kind::Decimal { precision, scale } => (*precision, *scale),
-                    _ => (38, 0),
-                };
-                let unscaled = Decimal128Array::new(values.into(), nulls);
-                Arc::new(unscaled.with_data_type(DataType::Decimal128(precision, scale)))
-            }
+            Values::Date(values) => Arc::new(Date32Array::new(take(values).into(), nulls)),
         }
     }
 
     fn expected(&self) -> String {
-        match &self.kind {
-            Kind::String => "text".to_owned(),
-            Kind::Boolean => "true or false".to_owned(),
-            Kind::Int32 => "an integer of 32 bits".to_owned(),
-            Kind::Int64 => "an integer of 64 bits".to_owned(),
-            Kind::Double => "a double".to_owned(),
-            Kind::Decimal { precision, scale } => format!("a decimal({precision},{scale})"),
-            Kind::TimestampMs => "an integer (milliseconds since 1970)".to_owned(),
-            Kind::TimestampS => "an integer (seconds since 1970)".to_owned(),
-            Kind::Rfc3339 => "an RFC 3339 time".to_owned(),
-            Kind::Pattern(pattern) => format!("a time of the strftime pattern `{}`", pattern.text),
-            Kind::Date => "a date YYYY-MM-DD".to_owned(),
+        match &self.values {
+            Values::Text { .. } => "text".to_owned(),
+            Values::Boolean(_) => "true or false".to_owned(),
+            Values::Int32(_) => "an integer of 32 bits".to_owned(),
+            Values::Int64(_) => "an integer of 64 bits".to_owned(),
+            Values::Double(_) => "a double".to_owned(),
+            Values::Decimal {
+                precision, scale, ..
+            } => format!("a decimal({precision},{scale})"),
+            Values::Millis(_) => "an integer (milliseconds since 1970)".to_owned(),
+            Values::Seconds(_) => "an integer (seconds since 1970)".to_owned(),
+            Values::Rfc3339(_) => "an RFC 3339 time".to_owned(),
+            Values::Pattern { pattern, .. } => {
+                format!("a time of the strftime pattern `{}`", pattern.text)
+            }
+            Values::Date(_) => "a date YYYY-MM-DD".to_owned(),
         }
     }
 }
 
-impl Values {
-    fn new(kind: &Kind) -> Self {
-        match kind {
-            Kind::String => Values::Text {
-                ends: vec![0],
-                data: vec![],
-            },
-            Kind::Boolean => Values::Boolean(vec![]),
-            Kind::Int32 | Kind::Date => Values::Int32(vec![]),
-            Kind::Int64
-            | Kind::TimestampMs
-            | Kind::TimestampS
-            | Kind::Rfc3339
-            | Kind::Pattern(_) => Values::Int64(vec![]),
-            Kind::Double => Values::Double(vec![]),
-            Kind::Decimal { .. } => Values::Decimal(vec![]),
-        }
-    }
-}
-
-#[inline(always)]
 fn push<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
     let Some(value) = value else { return false };
     values.push(value);
@@ -351,7 +374,6 @@ fn starts_number(first: u8) -> bool {
 }
 
 /// Reads a number, under `coerce` also from text, and converts it. `None`: not a number, or it does not fit.
-#[inline(always)]
 fn number<T>(
     first: u8,
     input: &mut Reader<'_>,
@@ -393,7 +415,6 @@ fn boolean(
 }
 
 /// Reads text and converts it. `None`: not text, or it does not fit.
-#[inline]
 fn text<T>(
     first: u8,
     input: &mut Reader<'_>,

@@ -6,11 +6,13 @@
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod structure;
+#[cfg(test)]
 mod tests;
 
 use super::column::{Column, Session, data_type, describe};
 use super::layout::{Layout, Target};
-use super::reader::{Fault, MAX_DEPTH, Reader};
+use super::reader::{Fault, MAX_DEPTH, Reader, Step};
 use super::skip::skip;
 use crate::batch::Cause;
 use crate::fetch::Fetch;
@@ -190,7 +192,7 @@ impl JsonDecoder {
         if input.peek() != b'{' {
             return Err(Fault::NotObject);
         }
-        self.object(input, 0, 1)?;
+        input.step(|bytes, pos| self.object(bytes, pos, 0, 1))?;
         input.white();
         if input.at_end() {
             Ok(())
@@ -199,33 +201,83 @@ impl JsonDecoder {
         }
     }
 
-    /// Reads the object at `input` that columns are in; it is the `depth`-th around its values.
-    fn object(&mut self, input: &mut Reader<'_>, layout: u32, depth: u32) -> Result<(), Fault> {
+    /// Reads the object at `pos` that columns are in; it is the `depth`-th around its values.
+    fn object(&mut self, bytes: &[u8], pos: usize, layout: u32, depth: u32) -> Step {
+        let mut input = Reader { bytes, pos };
+        let result = self.usual_members(&mut input, layout, depth);
+        (input.pos, result)
+    }
+
+    #[inline(always)]
+    fn usual_members(
+        &mut self,
+        input: &mut Reader<'_>,
+        layout: u32,
+        depth: u32,
+    ) -> Result<(), Fault> {
         if depth > MAX_DEPTH {
             return Err(Fault::Depth);
         }
-        self.layouts[layout as usize].open();
-        let unlearned = self.session.keys.open();
-        input.pos += 1;
-        input.white();
-        if input.peek() == b'}' {
+        let mut met = 0;
+        while let Some(target) = self.layouts[layout as usize].usual(input, met) {
+            self.value(input, target, depth)?;
+            met += 1;
+        }
+        if met > 0 && input.peek() == b'}' {
             input.pos += 1;
             return Ok(());
         }
-        let mut key = 0;
+        input.step(|bytes, pos| {
+            let mut input = Reader { bytes, pos };
+            let result = self.members(&mut input, layout, depth, met);
+            (input.pos, result)
+        })
+    }
+
+    /// Reads an object whose first `met` members were read, in any order and with any white space.
+    #[inline(never)]
+    fn members(
+        &mut self,
+        input: &mut Reader<'_>,
+        layout: u32,
+        depth: u32,
+        met: usize,
+    ) -> Result<(), Fault> {
+        let (mut key, mut learning) = self.layouts[layout as usize].leave_usual(met);
+        let unlearned = self.session.keys.open();
+        let mut start = input.pos;
+        if met == 0 {
+            input.pos += 1;
+            input.white();
+            if input.peek() == b'}' {
+                input.pos += 1;
+                return Ok(());
+            }
+        } else if !input.more(b'}', Fault::ObjectEnd)? {
+            return Ok(());
+        }
+        let learns = learning;
         loop {
+            let previous = key;
             let target;
             (key, target) = self.layouts[layout as usize].key(input, key, &mut self.session)?;
             input.punctuation(b':', Fault::Colon)?;
+            // A key without a number of its own ends what can be learned.
+            learning &= key != previous;
+            if learning {
+                self.layouts[layout as usize].note(start, input.pos, key, target);
+            }
             self.value(input, target, depth)?;
-            input.white();
-            if input.peek() == b'}' {
+            start = input.pos;
+            if !input.more(b'}', Fault::ObjectEnd)? {
                 break;
             }
-            input.punctuation(b',', Fault::ObjectEnd)?;
         }
-        input.pos += 1;
-        self.session.keys.close(unlearned)
+        self.session.keys.close(unlearned)?;
+        if learns {
+            self.layouts[layout as usize].learn(input.bytes, met);
+        }
+        Ok(())
     }
 
     #[inline(always)]
@@ -234,20 +286,23 @@ impl JsonDecoder {
             Target::Column(column) => {
                 self.columns[column as usize].read(input, depth, &mut self.session)
             }
-            Target::Skip => skip(
-                input,
-                depth,
-                &mut self.session.keys,
-                &mut self.session.scratch,
-            ),
-            other => self.nested(input, other, depth),
+            Target::Skip => input.aside(|input| {
+                skip(
+                    input,
+                    depth,
+                    &mut self.session.keys,
+                    &mut self.session.scratch,
+                )
+            }),
+            other => input.aside(|input| self.nested(input, other, depth)),
         }
     }
 
+    #[inline(never)]
     fn nested(&mut self, input: &mut Reader<'_>, target: Target, depth: u32) -> Result<(), Fault> {
         match target {
             Target::Object(layout) => match input.peek() {
-                b'{' => self.object(input, layout, depth + 1),
+                b'{' => input.step(|bytes, pos| self.object(bytes, pos, layout, depth + 1)),
                 b'n' => input.literal(b"null"),
                 _ => self.refuse_object(input, layout, depth),
             },

@@ -1,8 +1,8 @@
-//! The usual order of keys in the objects of a topic, learned from its records.
+//! The usual layout of the objects of a topic, learned from its records.
 //!
-//! Invariant: learning changes the speed only, never the result. A key is first compared, as raw bytes, with the one
-//! that followed the same predecessor last time and the time before; only another order costs a look-up, and only a
-//! key never seen is scanned twice. What is learned is bounded, whatever keys a topic holds.
+//! Invariant: learning changes the speed only, never the result. An object is first compared with the usual members,
+//! as raw bytes from the end of one value to the beginning of the next. Where it leaves them, each key is compared with
+//! the two that followed its predecessor before; only a key in a new place costs a look-up. What is learned is bounded.
 
 use super::column::Session;
 use super::reader::{Expected, Fault, Reader};
@@ -10,6 +10,8 @@ use hashbrown::HashMap;
 
 /// Undeclared keys that are remembered; further ones are still checked, but looked up each time.
 const MAX_LEARNED: usize = 128;
+/// A fallback among so many teaches the usual members anew.
+const LEARN_EVERY: u32 = 1024;
 /// Longer keys are not remembered.
 const MAX_KEY: usize = 256;
 
@@ -39,7 +41,27 @@ struct Key {
     next: [u32; 2],
 }
 
+/// A member of the usual object.
+struct Member {
+    /// What stands between the values: comma, key, colon and all white space.
+    before: Expected,
+    key: u32,
+    target: Target,
+}
+
+/// A member met while learning: where what stands before its value is in the record.
+struct Draft {
+    start: usize,
+    end: usize,
+    key: u32,
+    target: Target,
+}
+
 pub(super) struct Layout {
+    usual: Vec<Member>,
+    draft: Vec<Draft>,
+    /// How often an object was not the usual one.
+    fallbacks: u32,
     names: Vec<Name>,
     keys: Vec<Key>,
     by_name: HashMap<Box<[u8]>, u32>,
@@ -61,6 +83,9 @@ impl Layout {
             seen: 0,
         }];
         Layout {
+            usual: vec![],
+            draft: vec![],
+            fallbacks: 0,
             names,
             keys: vec![start],
             by_name: HashMap::new(),
@@ -96,10 +121,57 @@ impl Layout {
         }
     }
 
-    /// Begins an object. Its keys are told apart from those of every other one by its number.
+    /// Steps over what stands before the value of the usual member number `met`, if that comes next.
     #[inline(always)]
-    pub fn open(&mut self) {
+    pub fn usual(&self, input: &mut Reader<'_>, met: usize) -> Option<Target> {
+        let member = self.usual.get(met)?;
+        if !input.take(&member.before) {
+            return None;
+        }
+        // There may be more white space than usual.
+        input.white();
+        Some(member.target)
+    }
+
+    /// Goes on with an object of which the first `met` members were the usual ones. Returns the number of the last
+    /// key, and whether this object shall be learned.
+    pub fn leave_usual(&mut self, met: usize) -> (u32, bool) {
+        // The keys of one object are told apart from those of every other one by its number.
         self.object += 1;
+        for member in &self.usual[..met] {
+            let name = self.keys[member.key as usize].name;
+            self.names[name as usize].seen = self.object;
+        }
+        self.draft.clear();
+        self.fallbacks = self.fallbacks.wrapping_add(1);
+        let last = if met == 0 { 0 } else { self.usual[met - 1].key };
+        (
+            last,
+            self.fallbacks <= 4 || self.fallbacks.is_multiple_of(LEARN_EVERY),
+        )
+    }
+
+    /// Notes a member of the object being learned; `bytes[start..end]` stand before its value.
+    pub fn note(&mut self, start: usize, end: usize, key: u32, target: Target) {
+        self.draft.push(Draft {
+            start,
+            end,
+            key,
+            target,
+        });
+    }
+
+    /// Makes the noted members follow the first `met` usual ones.
+    pub fn learn(&mut self, bytes: &[u8], met: usize) {
+        self.usual.truncate(met);
+        for member in self.draft.drain(..).take(MAX_LEARNED) {
+            let before = Expected::new(&bytes[member.start..member.end]);
+            self.usual.push(Member {
+                before,
+                key: member.key,
+                target: member.target,
+            });
+        }
     }
 
     /// Reads the key that follows key number `previous` (0 at the beginning). Returns its number, to be handed in
@@ -119,7 +191,7 @@ impl Layout {
             self.keys[previous as usize].next = [other, guess];
             return self.meet(other);
         }
-        self.search(input, previous, session)
+        input.aside(|input| self.search(input, previous, session))
     }
 
     #[inline(always)]

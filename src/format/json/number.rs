@@ -144,8 +144,8 @@ impl<'a> Reader<'a> {
 #[inline(always)]
 fn leading_digits(word: u64) -> (u64, usize) {
     let digits = word ^ 0x3030_3030_3030_3030;
-    let others =
-        ((digits & 0x7F7F_7F7F_7F7F_7F7F) + 0x7676_7676_7676_7676 | digits) & 0x8080_8080_8080_8080;
+    let others = (((digits & 0x7F7F_7F7F_7F7F_7F7F) + 0x7676_7676_7676_7676) | digits)
+        & 0x8080_8080_8080_8080;
     let len = (others.trailing_zeros() / 8) as usize;
     if len == 0 {
         return (0, 0);

@@ -68,26 +68,32 @@ pub(super) struct Reader<'a> {
 
 /// Bytes, none of them 0, that are likely to come next, prepared for comparing.
 pub(super) struct Expected {
-    pub bytes: Box<[u8]>,
-    /// The first eight bytes, or all of fewer, and which bytes of a word they are.
-    head: u64,
-    mask: u64,
+    len: usize,
+    /// The bytes as words, and which bytes of each word they are. They never equal the zeros behind a record's end.
+    words: Box<[(u64, u64)]>,
 }
 
 impl Expected {
     pub fn new(bytes: &[u8]) -> Self {
-        let mask = if bytes.len() < 8 {
-            (1 << (8 * bytes.len())) - 1
-        } else {
-            u64::MAX
+        let mask = |len: usize| {
+            if len < 8 {
+                (1 << (8 * len)) - 1
+            } else {
+                u64::MAX
+            }
         };
+        let words = (0..bytes.len())
+            .step_by(8)
+            .map(|at| (word(bytes, at), mask(bytes.len() - at)));
         Expected {
-            bytes: bytes.into(),
-            head: word(bytes, 0),
-            mask,
+            len: bytes.len(),
+            words: words.collect(),
         }
     }
 }
+
+/// Where reading stopped, and why if it failed. The two fit into registers, as an error with a position would not.
+pub(super) type Step = (usize, Result<(), Fault>);
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -97,12 +103,31 @@ impl<'a> Reader<'a> {
         Reader { bytes, pos: 0 }
     }
 
+    /// Lets a function that is not inlined go on from here. That it gets the position by value keeps this reader in
+    /// registers: a position in memory would cost more than all comparisons of the usual path.
+    #[inline(always)]
+    pub fn step(&mut self, read: impl FnOnce(&'a [u8], usize) -> Step) -> Result<(), Fault> {
+        let (pos, result) = read(self.bytes, self.pos);
+        self.pos = pos;
+        result
+    }
+
+    /// The same for a function that wants a reader.
+    #[inline(always)]
+    pub fn aside<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> T) -> T {
+        let mut copy = self.clone();
+        let result = read(&mut copy);
+        self.pos = copy.pos;
+        result
+    }
+
     /// The next byte; 0, which JSON allows nowhere, at the end.
     #[inline(always)]
     pub fn peek(&self) -> u8 {
         self.bytes.get(self.pos).copied().unwrap_or(0)
     }
 
+    #[inline(always)]
     pub fn at_end(&self) -> bool {
         self.pos >= self.bytes.len()
     }
@@ -110,7 +135,7 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub fn white(&mut self) {
         if self.peek().wrapping_sub(1) < b' ' {
-            self.white_run();
+            self.aside(|input| input.white_run());
         }
     }
 
@@ -121,7 +146,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `fault`, or that the record has ended.
-    #[cold]
+    #[inline(always)]
     pub fn fault(&self, fault: Fault) -> Fault {
         if self.at_end() {
             Fault::Truncated
@@ -133,47 +158,49 @@ impl<'a> Reader<'a> {
     /// Steps over `byte`, with white space before and after it.
     #[inline(always)]
     pub fn punctuation(&mut self, byte: u8, otherwise: Fault) -> Result<(), Fault> {
-        self.white();
         if self.peek() != byte {
-            return Err(self.fault(otherwise));
+            self.white();
+            if self.peek() != byte {
+                return Err(self.fault(otherwise));
+            }
         }
         self.pos += 1;
         self.white();
         Ok(())
     }
 
+    /// Steps over what follows a member: true for a comma (and the white space after it), false for `close`.
+    #[inline(always)]
+    pub fn more(&mut self, close: u8, otherwise: Fault) -> Result<bool, Fault> {
+        if !matches!(self.peek(), b',' | b'}' | b']') {
+            self.white();
+        }
+        let byte = self.peek();
+        if byte != b',' && byte != close {
+            return Err(self.fault(otherwise));
+        }
+        self.pos += 1;
+        if byte == b',' {
+            self.white();
+        }
+        Ok(byte == b',')
+    }
+
     /// Steps over `expected` if just its bytes come next.
     #[inline(always)]
     pub fn take(&mut self, expected: &Expected) -> bool {
-        if word(self.bytes, self.pos) & expected.mask != expected.head {
-            return false;
-        }
-        let len = expected.bytes.len();
-        if len > 8 && !self.rest_is(&expected.bytes) {
-            return false;
-        }
-        self.pos += len;
-        true
-    }
-
-    /// Whether `expected`, of more than eight bytes, comes next; its first eight were compared.
-    #[inline(always)]
-    fn rest_is(&self, expected: &[u8]) -> bool {
-        let len = expected.len();
-        let Some(found) = self.bytes.get(self.pos..self.pos + len) else {
-            return false;
-        };
-        // Keys are short: words, the last one overlapping, are quicker than a call of memcmp.
-        let mut at = 8;
-        while at + 8 < len {
-            if word(found, at) != word(expected, at) {
+        let mut at = self.pos;
+        for (value, mask) in &expected.words {
+            if word(self.bytes, at) & mask != *value {
                 return false;
             }
             at += 8;
         }
-        word(found, len - 8) == word(expected, len - 8)
+        self.pos += expected.len;
+        true
     }
 
+    #[inline(always)]
     pub fn literal(&mut self, literal: &[u8]) -> Result<(), Fault> {
         for byte in literal {
             if self.peek() != *byte {
@@ -234,7 +261,7 @@ impl<'a> Reader<'a> {
     pub fn string_into(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
         let text = self.string()?;
         if text.escaped {
-            return self.unescape(text, out);
+            return self.aside(|input| input.unescape(text, out));
         }
         append(self.bytes, self.pos - 1 - text.raw.len(), self.pos - 1, out);
         Ok(())
@@ -335,13 +362,15 @@ pub(super) fn append(bytes: &[u8], start: usize, end: usize, out: &mut Vec<u8>) 
 /// Eight bytes from `at`, the first one lowest; zeros stand for what lies behind the end.
 #[inline(always)]
 pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
-    if let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        return u64::from_le_bytes(*chunk);
+    match bytes.get(at..at.wrapping_add(8)) {
+        Some(word) => u64::from_le_bytes([
+            word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7],
+        ]),
+        None => last_word(bytes, at),
     }
-    last_word(bytes, at)
 }
 
-#[inline]
+#[inline(always)]
 fn last_word(bytes: &[u8], at: usize) -> u64 {
     let left = bytes.len().saturating_sub(at);
     if left == 0 {

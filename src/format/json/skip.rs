@@ -121,13 +121,10 @@ fn skip_object(
         keys.read(input)?;
         input.punctuation(b':', Fault::Colon)?;
         skip(input, depth, keys, scratch)?;
-        input.white();
-        if input.peek() == b'}' {
+        if !input.more(b'}', Fault::ObjectEnd)? {
             break;
         }
-        input.punctuation(b',', Fault::ObjectEnd)?;
     }
-    input.pos += 1;
     keys.close(base)
 }
 
@@ -148,11 +145,8 @@ fn skip_array(
     }
     loop {
         skip(input, depth, keys, scratch)?;
-        input.white();
-        if input.peek() == b']' {
-            input.pos += 1;
+        if !input.more(b']', Fault::ArrayEnd)? {
             return Ok(());
         }
-        input.punctuation(b',', Fault::ArrayEnd)?;
     }
 }

@@ -110,6 +110,10 @@ fn every_type_has_its_form() {
         ["\"long enough to lie outside\\n\""]
     );
     assert_eq!(values(NullArray::new(2)), ["null", "null"]);
+}
+
+#[test]
+fn binary_is_base64_and_times_are_iso_8601() {
     assert_eq!(
         values(BinaryArray::from_vec(vec![b"\x00\xff"])),
         ["\"AP8=\""]
