@@ -283,9 +283,13 @@ impl Parser {
         let name = match own_name {
             _ if has_name => self.name()?,
             Some(name) => name,
-            None => {
+            None if self
+                .peek()
+                .is_none_or(|next| next.is(",") || next.is("from")) =>
+            {
                 return Err("an aggregate without a name (write `AS name` behind it)".to_owned());
             }
+            None => return Err(self.found("`AS name`")),
         };
         Ok(Item { name, what })
     }
