@@ -9,16 +9,15 @@ use integration_tests::scenario::Scenario;
 use integration_tests::wait;
 
 const WINDOWS: u32 = 24;
-const ROWS: usize = (WINDOWS as usize - 1) * 6;
 
 /// Every complete window of every page holds 1000, and the auditor agrees.
-fn verdict(scenario: &Scenario) -> Result<()> {
-    let rows = scenario.wait_rows(ROWS, Duration::from_secs(90))?;
+pub fn verdict(scenario: &Scenario, windows: u32) -> Result<()> {
+    let rows = scenario.wait_rows((windows as usize - 1) * 6, Duration::from_secs(90))?;
     for row in &rows {
         ensure!(row["count"] == 1000, "{row} (logs in {})", scenario.home().display());
     }
     let audit = scenario.audit()?;
-    ensure!(audit["windows_checked"].as_u64() >= Some(u64::from(WINDOWS) - 1), "{audit}");
+    ensure!(audit["windows_checked"].as_u64() >= Some(u64::from(windows) - 1), "{audit}");
     Ok(())
 }
 
@@ -28,7 +27,7 @@ fn one_worker_counts_exactly() -> Result<()> {
     let mut generator = scenario.generate(WINDOWS, 0)?;
     let mut worker = scenario.start("w1")?;
     ensure!(generator.wait_exit(Duration::from_secs(60))?.success(), "{}", generator.log()?);
-    verdict(&scenario)?;
+    verdict(&scenario, WINDOWS)?;
     worker.sigterm()?;
     let status = worker.wait_exit(Duration::from_secs(30))?;
     ensure!(status.success(), "{status}: {}", worker.log()?);
@@ -43,7 +42,7 @@ fn kill_9_of_random_workers_loses_and_doubles_nothing() -> Result<()> {
     let watch = Watch::start(&scenario.brokers, &[&scenario.output, &repartition]);
     let ids = ["w1", "w2", "w3"];
     let mut workers = ids.iter().map(|id| scenario.start(id)).collect::<Result<Vec<_>>>()?;
-    for worker in &workers {
+    for worker in &mut workers {
         worker.wait_ready(Duration::from_secs(60))?;
     }
     let mut generator = scenario.generate(WINDOWS, 5)?;
@@ -59,7 +58,7 @@ fn kill_9_of_random_workers_loses_and_doubles_nothing() -> Result<()> {
         std::thread::sleep(Duration::from_millis(1000));
         workers[victim] = scenario.start(ids[victim])?;
     }
-    verdict(&scenario)?;
+    verdict(&scenario, WINDOWS)?;
     for worker in &mut workers {
         worker.sigterm()?;
     }
@@ -93,7 +92,7 @@ fn scaling_from_one_to_three_and_back_moves_tasks_without_harm() -> Result<()> {
         ensure!(status.success(), "{status}: {}", other.log()?);
     }
     ensure!(generator.wait_exit(Duration::from_secs(120))?.success(), "{}", generator.log()?);
-    verdict(&scenario)?;
+    verdict(&scenario, WINDOWS)?;
     first.sigterm()?;
     ensure!(first.wait_exit(Duration::from_secs(60))?.success(), "{}", first.log()?);
     Ok(())

@@ -151,7 +151,12 @@ fn cause(error: &DataFusionError) -> String {
     match error.find_root() {
         DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
             ArrowError::DivideByZero => "division by zero".to_string(),
-            ArrowError::ArithmeticOverflow(what) => format!("overflow: {what}"),
+            ArrowError::ArithmeticOverflow(what) => {
+                format!(
+                    "overflow: {}",
+                    what.trim_start_matches("Overflow happened on: ")
+                )
+            }
             ArrowError::CastError(what)
             | ArrowError::ParseError(what)
             | ArrowError::ComputeError(what)

@@ -74,6 +74,13 @@ impl WindowOperator {
         self.progress.advance(watermark);
     }
 
+    /// The input has ended: every open window is closed, as by a watermark of its end. Later rows of them are late.
+    pub fn close_all(&mut self) {
+        if let Some((end, _)) = self.windows.last_key_value() {
+            self.progress.advance(end.saturating_sub(1));
+        }
+    }
+
     /// Closed windows wait to be emitted: the task takes no input meanwhile.
     pub fn firing(&self) -> bool {
         self.next_closed().is_some()

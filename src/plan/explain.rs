@@ -2,7 +2,9 @@
 //!
 //! Invariant: the same plan gives the same text; everything that a worker will create or run is named in it.
 
-use super::graph::{Edge, Input, Node, NodeKind, Plan, SubTopology, Window, WindowPlan};
+use super::graph::{
+    Edge, Input, Node, NodeKind, Plan, SourcePlan, SubTopology, Window, WindowPlan,
+};
 use super::topics::{InternalTopic, internal_topics};
 use crate::expr::Expr;
 use crate::spec::{LatePolicy, SinkTimestamp};
@@ -77,21 +79,7 @@ fn sub_topology(plan: &Plan, sub: &SubTopology, topics: &[InternalTopic]) -> Str
         sub.name, sub.fingerprint
     );
     match &sub.input {
-        Input::Source(source) => {
-            let _ = writeln!(out, "  source {}", sub.name);
-            line(&mut out, "topic", &source.spec.topic.value);
-            line(&mut out, "columns", columns(&source.schema));
-            if let (Some(time), Some(index)) = (&source.spec.event_time, source.event_time) {
-                let idle = time.idle_after_ms.map_or("never".to_string(), duration);
-                let ooo = duration(time.out_of_orderness_ms);
-                let name = source.schema.field(index).name();
-                line(
-                    &mut out,
-                    "event time",
-                    format!("{name}, out of order by {ooo}, idle after {idle}"),
-                );
-            }
-        }
+        Input::Source(source) => source_lines(&mut out, &sub.name, source),
         Input::Window(input) => {
             let window = &input.window;
             let _ = writeln!(out, "  window {}", sub.name);
@@ -139,6 +127,22 @@ fn sub_topology(plan: &Plan, sub: &SubTopology, topics: &[InternalTopic]) -> Str
         out.push_str(&node_text(plan, sub, node));
     }
     out
+}
+
+fn source_lines(out: &mut String, name: &str, source: &SourcePlan) {
+    let _ = writeln!(out, "  source {name}");
+    line(out, "topic", &source.spec.topic.value);
+    line(out, "columns", columns(&source.schema));
+    if let (Some(time), Some(index)) = (&source.spec.event_time, source.event_time) {
+        let idle = time.idle_after_ms.map_or("never".to_string(), duration);
+        let ooo = duration(time.out_of_orderness_ms);
+        let name = source.schema.field(index).name();
+        line(
+            out,
+            "event time",
+            format!("{name}, out of order by {ooo}, idle after {idle}"),
+        );
+    }
 }
 
 fn window_lines(out: &mut String, window: &WindowPlan) {

@@ -98,18 +98,23 @@ pub struct Commit {
     retries: u32,
     abort_cause: Option<Cause>,
     replace_producer: bool,
+    /// The end was asked for once: an abort that fails after it decides nothing.
+    end_was_sent: bool,
 }
 
 impl Commit {
     /// Starts with [`Action::Seal`].
     pub fn start() -> (Commit, Action) {
-        (Commit { doing: Action::Seal, retries: 0, abort_cause: None, replace_producer: false }, Action::Seal)
+        (Commit::doing(Action::Seal, None), Action::Seal)
     }
 
     /// A transaction that is given up before its commit began (a task is lost, an operator failed).
     pub fn give_up(cause: Cause) -> (Commit, Action) {
-        let doing = Action::Abort;
-        (Commit { doing, retries: 0, abort_cause: Some(cause), replace_producer: false }, doing)
+        (Commit::doing(Action::Abort, Some(cause)), Action::Abort)
+    }
+
+    fn doing(doing: Action, abort_cause: Option<Cause>) -> Commit {
+        Commit { doing, retries: 0, abort_cause, replace_producer: false, end_was_sent: false }
     }
 
     /// Takes the answer to the last action.
@@ -131,6 +136,7 @@ impl Commit {
                 self.committed(Err(breach))
             }
             (Action::Check, Fact::NotOwned(breach)) => self.abort(Cause::NotOwned(breach)),
+            (Action::Abort, Fact::Failed(error)) if self.end_was_sent => Next::Ended(Verdict::Unknown(error.to_string())),
             (Action::Abort, Fact::Failed(_)) => self.aborted(true),
             (Action::Abort, _) => self.aborted(false),
             (_, Fact::Failed(error)) => self.failed(error),
@@ -144,6 +150,7 @@ impl Commit {
     fn go(&mut self, action: Action) -> Next {
         self.doing = action;
         self.retries = 0;
+        self.end_was_sent |= action == Action::EndTxn;
         Next::Do(action)
     }
 

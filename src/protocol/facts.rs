@@ -80,9 +80,11 @@ pub struct RefreshCycle {
 /// Facts must stay small: a cursor is cut to this in the committed facts.
 pub const CURSOR_BYTES: usize = 96;
 
-/// `--until-end`: the run that is under way.
+/// `--until-end`: the last bounded run that the task has taken part in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoundedRun {
+    /// Runs of an application are numbered.
+    pub number: u32,
     /// Where the input ends: for a source partition the last stable offset when the run first saw it.
     pub end: Option<i64>,
     pub finished: bool,
@@ -168,7 +170,7 @@ pub(crate) mod tests {
     fn a_task_with_64_producers_stays_under_a_kilobyte() {
         let mut producers = Producers::default();
         for partition in 0..64 {
-            let said = crate::time::watermark::Heard { watermark: 1_700_000_000_000 + i64::from(partition), idle: false };
+            let said = crate::time::watermark::Heard::from_header(1_700_000_000_000 + i64::from(partition), false);
             producers.hear((0, partition), 64, said);
         }
         let facts = Facts { time: EventTime::Producers(producers), ..sample() };

@@ -4,6 +4,7 @@
 //! The rules are those of the project's protocol page (ARCHITECTURE.md, "Protocol"); each odd-looking one closes a
 //! schedule that loses or doubles data.
 
+pub mod bounded;
 pub mod commit;
 pub mod facts;
 pub mod ownership;

@@ -84,6 +84,14 @@ pub enum Refusal {
     LostState(String),
 }
 
+/// Behind the worker id in the `client.id` of a member that runs `--until-end`.
+pub const BOUNDED_MARK: &str = ";until-end";
+
+/// The worker id inside a member's `client.id`.
+pub fn worker_in(client_id: &str) -> &str {
+    client_id.strip_suffix(BOUNDED_MARK).unwrap_or(client_id)
+}
+
 /// One takeover under way.
 #[derive(Debug)]
 pub struct Takeover {
@@ -140,7 +148,7 @@ impl Takeover {
 
     fn is_gone(&self, transactional_id: &str, view: &View) -> bool {
         self.worker_of(transactional_id)
-            .is_some_and(|worker| worker != self.who.worker_id && !view.members.iter().any(|m| m.client_id == worker))
+            .is_some_and(|worker| worker != self.who.worker_id && !view.members.iter().any(|m| worker_in(&m.client_id) == worker))
     }
 
     fn to_settle(&self, view: &View) -> Option<String> {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: written by the worker threads after each commit and change of phase, read by HTTP; it decides nothing.
 
+use crate::fetch::TopicPartition;
 use crate::protocol::TaskId;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -10,6 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// One task as `/status` shows it.
 #[derive(Debug, Clone, Serialize)]
 pub struct TaskStatus {
+    #[serde(skip)]
+    pub id: TaskId,
+    #[serde(skip)]
+    pub at: TopicPartition,
     pub task: String,
     pub thread: usize,
     pub phase: &'static str,
@@ -46,6 +51,7 @@ struct Inner {
     troubles: BTreeMap<String, String>,
     joined: bool,
     failure: Option<String>,
+    leaving: Option<String>,
 }
 
 #[derive(Default)]
@@ -89,8 +95,21 @@ impl Board {
         self.inner().failure.get_or_insert(cause);
     }
 
+    /// This process cannot run a task that others may be able to run: it has to leave the group.
+    pub fn leave(&self, cause: String) {
+        self.inner().leaving.get_or_insert(cause);
+    }
+
+    pub fn leaving(&self) -> Option<String> {
+        self.inner().leaving.clone()
+    }
+
     pub fn failure(&self) -> Option<String> {
         self.inner().failure.clone()
+    }
+
+    pub fn runs(&self, task: &TaskId) -> bool {
+        self.inner().tasks.get(task).is_some_and(|t| t.phase == "running")
     }
 
     pub fn tasks(&self) -> Vec<TaskStatus> {
@@ -102,6 +121,7 @@ impl Board {
     pub fn ready(&self) -> Result<(), String> {
         let inner = self.inner();
         let mut reasons: Vec<String> = inner.troubles.iter().map(|(about, why)| format!("{about}: {why}")).collect();
+        reasons.extend(inner.leaving.iter().map(|why| format!("left the group: {why}")));
         if !inner.joined {
             reasons.push("not a member of the consumer group yet".into());
         }

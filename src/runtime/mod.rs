@@ -6,9 +6,11 @@
 pub mod board;
 pub mod error;
 mod janitor;
+mod observer;
 mod outbox;
 pub mod process;
 mod rebalance;
+mod runs;
 mod scout;
 pub mod shared;
 pub mod startup;

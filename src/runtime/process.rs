@@ -5,17 +5,21 @@
 
 use super::board::Board;
 use super::janitor;
+use super::observer;
 use super::rebalance::Rebalancer;
+use super::runs;
 use super::scout;
 use super::shared::{Cluster, CommitProgress, Fences, Shared, Tuning};
 use super::startup::{self, StartError};
 use super::worker::{Command, Ended, Lines, Worker};
 use crate::broker::kafka::{KafkaClients, KafkaConfig, Member};
 use crate::broker::{Admin, Group};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use crate::metrics::Metrics;
 use crate::plan::graph::Plan;
+use crate::protocol::bounded;
 use crate::protocol::ownership::Ownership;
+use crate::protocol::takeover::BOUNDED_MARK;
 use crate::settings::{Settings, StoreKind};
 use crate::state::Stores;
 use crate::state::directory::StateDirectory;
@@ -35,6 +39,8 @@ pub struct RunOptions {
     pub until_end: bool,
 }
 
+/// Between two looks whether a bounded run is over.
+const ASK_FINISHED: Duration = Duration::from_secs(1);
 /// How long leaving the group may take.
 const LEAVE: Duration = Duration::from_secs(45);
 
@@ -45,6 +51,10 @@ pub struct Process {
     threads: Vec<(Sender<Command>, JoinHandle<()>)>,
     ended: Arc<Mutex<Vec<Ended>>>,
     stopping: Arc<AtomicBool>,
+    left: AtomicBool,
+    asked: Mutex<Duration>,
+    /// Dropping it stops the observer.
+    _observing: Sender<()>,
     _directory: StateDirectory,
 }
 
@@ -56,14 +66,19 @@ impl Process {
     pub fn start(plan: Plan, settings: &Settings, options: &RunOptions) -> Result<Process, StartError> {
         let directory = StateDirectory::open(&settings.state.dir, &plan.app)?;
         let worker_id = directory.worker_id(settings.worker.id.as_deref())?;
-        let clients = Arc::new(KafkaClients::new(kafka_config(&plan.app, &worker_id, settings)));
+        let clients = Arc::new(KafkaClients::new(kafka_config(&plan.app, &worker_id, settings, options.until_end)));
         let admin = clients.admin()?;
         let group: Arc<dyn Group> = clients.group(admin.clone())?;
         let cluster = Cluster::default();
         let topics = &settings.topics;
         let (replication, min_insync) = (topics.replication, topics.min_insync_replicas);
         startup::prepare(admin.as_ref(), &plan, &options.file, replication, min_insync, &cluster)?;
-        let tuning = tuning(&plan.app, &worker_id, settings, options);
+        runs::refuse_mixed(group.as_ref(), options.until_end)?;
+        let run = match options.until_end {
+            true => Some(runs::to_join(&plan, &cluster, group.as_ref())?),
+            false => None,
+        };
+        let tuning = tuning(&plan.app, &worker_id, settings, run);
         tracing::info!(
             app = plan.app,
             worker_id,
@@ -98,6 +113,8 @@ impl Process {
         let (deletions, ordered) = channel();
         spawn("takeover", { let shared = shared.clone(); move || scout::run(&shared, &asked) })?;
         spawn("janitor", { let shared = shared.clone(); move || janitor::run(&shared, &ordered) })?;
+        let (observing, stopped) = channel();
+        spawn("observer", { let shared = shared.clone(); move || observer::run(&shared, &stopped) })?;
         let mut threads = Vec::new();
         for index in 0..shared.tuning.threads {
             let (commands, orders) = channel();
@@ -113,11 +130,13 @@ impl Process {
         let member = clients.member(&tasks, Arc::new(rebalancer))?;
         // Set once, here: a second value cannot come.
         let _ = shared.membership.set(member.clone());
-        Ok(Process { shared, member, threads, ended, stopping, _directory: directory })
+        let left = AtomicBool::new(false);
+        Ok(Process { shared, member, threads, ended, stopping, left, asked: Mutex::default(), _observing: observing, _directory: directory })
     }
 
     /// Looks after the threads; returns the cause for which the process has to stop by itself.
     pub fn check(&self) -> Option<String> {
+        self.leave_if_refused();
         let limit = self.shared.tuning.commit_deadline;
         let overdue = self.shared.progress.overdue(self.shared.clock.elapsed(), limit);
         for thread in 0..self.shared.tuning.threads {
@@ -135,15 +154,37 @@ impl Process {
         })
     }
 
-    /// `--until-end`: every task of the application has finished.
+    /// Leaves the group where this process cannot run what it was given; it stays up, not ready, and says why.
+    fn leave_if_refused(&self) {
+        let Some(cause) = self.shared.board.leaving() else { return };
+        if !self.left.swap(true, Ordering::Relaxed) {
+            tracing::error!(cause, "leaving the group, so that another process can take the task");
+            if let Err(error) = self.member.stop(LEAVE) {
+                tracing::warn!(%error, "the group was not left properly");
+            }
+        }
+    }
+
+    /// `--until-end`: every task of the application has finished the run. Asks Kafka at most once a second.
     pub fn finished(&self) -> bool {
-        false
+        let Some(run) = self.shared.tuning.run else { return false };
+        let now = self.shared.clock.elapsed();
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_sub(*asked) < ASK_FINISHED {
+            return false;
+        }
+        *asked = now;
+        // Offsets that are not stable now will be at the next look.
+        runs::facts_of_all(&self.shared.plan, &self.shared.cluster, self.shared.group.as_ref())
+            .is_ok_and(|facts| bounded::all_finished(run, facts.iter().map(Option::as_ref)))
     }
 
     /// Commits, closes the tasks, leaves the group.
     pub fn stop(self) {
         self.stopping.store(true, Ordering::Relaxed);
-        if let Err(error) = self.member.stop(LEAVE) {
+        if !self.left.load(Ordering::Relaxed)
+            && let Err(error) = self.member.stop(LEAVE)
+        {
             tracing::warn!(%error, "the group was not left properly; its members notice after the session timeout");
         }
         for (commands, _) in &self.threads {
@@ -191,7 +232,7 @@ fn open_stores(directory: &StateDirectory, settings: &Settings) -> Result<Box<dy
 
 /// How the memory budget is divided: block cache and write buffers an eighth each (above), hot layers three eighths,
 /// fetched records and records to be sent an eighth each; the last eighth is for batches, folds and the rest.
-fn tuning(app: &str, worker_id: &str, settings: &Settings, options: &RunOptions) -> Tuning {
+fn tuning(app: &str, worker_id: &str, settings: &Settings, run: Option<u32>) -> Tuning {
     let threads = settings.worker.threads;
     let share = settings.memory.budget as usize / 8;
     Tuning {
@@ -208,13 +249,14 @@ fn tuning(app: &str, worker_id: &str, settings: &Settings, options: &RunOptions)
         refresh_min_log: settings.changelog.refresh_min_log,
         hot_bytes: share * 3 / threads,
         pending_bytes: (share / 4 / threads).max(1 << 20),
-        until_end: options.until_end,
+        run,
     }
 }
 
-fn kafka_config(app: &str, worker_id: &str, settings: &Settings) -> KafkaConfig {
+fn kafka_config(app: &str, worker_id: &str, settings: &Settings, until_end: bool) -> KafkaConfig {
     let share = settings.memory.budget as usize / 8 / settings.worker.threads;
-    let mut config = KafkaConfig::new(&settings.kafka.bootstrap_servers, app, worker_id);
+    let member = if until_end { format!("{worker_id}{BOUNDED_MARK}") } else { worker_id.to_string() };
+    let mut config = KafkaConfig::new(&settings.kafka.bootstrap_servers, app, member);
     config.properties = settings.kafka.properties.clone();
     config.session_timeout_ms = settings.group.session_timeout.as_millis() as u32;
     config.heartbeat_ms = settings.group.heartbeat_interval.as_millis() as u32;

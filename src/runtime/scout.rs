@@ -5,6 +5,7 @@
 
 use super::shared::Shared;
 use crate::broker::{Error, GroupMember};
+use crate::fetch::TopicPartition;
 use crate::plan::graph::Input;
 use crate::protocol::TaskId;
 use crate::protocol::facts::Facts;
@@ -32,6 +33,8 @@ pub struct Answer {
     pub task: TaskId,
     pub taken: Taken,
     pub found: Found,
+    /// In a bounded run, the present end of a source partition.
+    pub end: Option<i64>,
 }
 
 pub enum Found {
@@ -59,12 +62,12 @@ pub fn run(shared: &Arc<Shared>, questions: &Receiver<Question>) {
         }
         looks.extend(questions.try_iter().map(|question| begin(shared, question)));
         looks.retain(|look| shared.ownership.holds(&look.question.task, &look.question.taken));
-        looks.retain_mut(|look| match look_at(shared, look) {
+        looks.retain_mut(|look| match look_at(shared, look).and_then(|found| with_end(shared, look, found)) {
             Ok(None) => true,
-            Ok(Some(found)) => {
+            Ok(Some((found, end))) => {
                 let Question { task, taken, reply } = &look.question;
                 // The worker thread may be gone: then nobody wants the answer.
-                let _ = reply.send(Answer { task: task.clone(), taken: taken.clone(), found });
+                let _ = reply.send(Answer { task: task.clone(), taken: taken.clone(), found, end });
                 false
             }
             Err(error) => {
@@ -105,6 +108,16 @@ fn look_at(shared: &Shared, look: &mut Look) -> Result<Option<Found>, Error> {
     }
 }
 
+fn with_end(shared: &Shared, look: &Look, found: Option<Found>) -> Result<Option<(Found, Option<i64>)>, Error> {
+    let task = &look.question.task;
+    let source = shared.sub_topology(task).is_some_and(|sub| matches!(sub.input, Input::Source(_)));
+    let end = match (found.is_some() && source && shared.tuning.run.is_some(), shared.input_at(task)) {
+        (true, Some(at)) => shared.admin.log_ranges(&[at])?.pop().map(|range| range.stable),
+        _ => None,
+    };
+    Ok(found.map(|found| (found, end)))
+}
+
 fn view(shared: &Shared, task: &TaskId) -> Result<View, Error> {
     let input = shared.input_at(task).into_iter().collect::<Vec<_>>();
     let offsets = match shared.group.committed(&input, ASK) {
@@ -134,9 +147,19 @@ fn first_position(shared: &Shared, task: &TaskId) -> Result<i64, Error> {
         _ => Start::Earliest,
     };
     let range = shared.admin.log_ranges(at)?.pop();
+    // A partition that was added while the application ran is read from its beginning.
+    let start = if start != Start::Earliest && has_run(shared, task)? { Start::Earliest } else { start };
     Ok(match start {
         Start::Earliest => range.map_or(0, |r| r.start),
         Start::Latest => range.map_or(0, |r| r.stable),
         Start::Timestamp(ms) => shared.admin.offsets_at(at, ms)?.pop().unwrap_or(0),
     })
+}
+
+/// Whether any task of the same sub-topology was ever committed.
+fn has_run(shared: &Shared, task: &TaskId) -> Result<bool, Error> {
+    let Some(sub) = shared.sub_topology(task) else { return Ok(false) };
+    let topic = shared.input_topic(sub);
+    let all = (0..shared.cluster.partitions(&topic)).map(|p| TopicPartition::new(topic.as_str(), p)).collect::<Vec<_>>();
+    Ok(shared.group.committed_unstable(&all, ASK * 10)?.iter().any(Option::is_some))
 }

@@ -34,7 +34,8 @@ pub struct Tuning {
     pub hot_bytes: usize,
     /// Fetched bytes that may wait in one thread.
     pub pending_bytes: usize,
-    pub until_end: bool,
+    /// The number of the bounded run, with `--until-end`.
+    pub run: Option<u32>,
 }
 
 /// Facts of the topics in use.

@@ -1,9 +1,15 @@
 //! From what happened to the metrics that people watch. Nothing decides by these figures.
 
 use super::board::TaskStatus;
+use super::shared::Shared;
+use crate::batch::Cause;
 use crate::metrics::Metrics;
+use crate::plan::graph::NodeKind;
 use crate::protocol::TaskId;
 use crate::protocol::commit::Verdict;
+use crate::protocol::facts::Counts;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A transaction has ended.
@@ -53,5 +59,30 @@ pub fn on_task(metrics: &Metrics, id: &TaskId, status: &TaskStatus, wall_ms: i64
         bytes.with([at[0], at[1], "hot"]).set(state.hot_bytes as i64);
         rows.with([at[0], at[1], "store"]).set(state.store_rows as i64);
         bytes.with([at[0], at[1], "store"]).set(state.store_bytes as i64);
+    }
+}
+
+/// Rows that a committed transaction has moved, from the facts before and after it.
+pub fn on_rows(
+    shared: &Shared,
+    id: &TaskId,
+    before: &Counts,
+    after: &Counts,
+    rejects: BTreeMap<(Arc<str>, Cause), u64>,
+) {
+    let flow = &shared.metrics.flow;
+    let Some(sub) = shared.sub_topology(id) else { return };
+    let partition = id.partition.to_string();
+    flow.records_in.with([sub.name.as_str(), &partition]).inc_by(after.records - before.records);
+    if sub.has_state() {
+        flow.late.with([sub.name.as_str()]).inc_by(after.window.late - before.window.late);
+    }
+    for (node, (before, after)) in sub.nodes.iter().zip(before.nodes.iter().zip(&after.nodes)) {
+        if matches!(node.kind, NodeKind::Sink(_)) {
+            flow.records_out.with([node.name.as_str()]).inc_by(after.used - before.used);
+        }
+    }
+    for ((node, cause), count) in rejects {
+        flow.rejected.with([&*node, cause.as_str()]).inc_by(count);
     }
 }

@@ -52,6 +52,23 @@ impl SourceWatermark {
 pub struct Heard {
     pub watermark: i64,
     pub idle: bool,
+    /// `--until-end`: nothing more comes in this run. The watermark stays the last real one.
+    pub ended: bool,
+}
+
+/// How the end of a bounded run stands in a block's header; never stored.
+pub const ENDED: i64 = i64::MAX;
+
+impl Heard {
+    /// As a header says it.
+    pub fn from_header(watermark: i64, idle: bool) -> Heard {
+        Heard { watermark: if watermark == ENDED { UNKNOWN } else { watermark }, idle, ended: watermark == ENDED }
+    }
+
+    /// As a header says it.
+    pub fn header_watermark(&self) -> i64 {
+        if self.ended { ENDED } else { self.watermark }
+    }
 }
 
 /// The watermark of a task that reads a repartition topic. The producing sub-topologies are known by their index in
@@ -69,7 +86,7 @@ impl Producers {
         let expected = self.expected.entry(producer.0).or_insert(0);
         *expected = (*expected).max(tasks);
         let heard = self.heard.entry(producer).or_insert(said);
-        *heard = Heard { watermark: heard.watermark.max(said.watermark), idle: said.idle };
+        *heard = Heard { watermark: heard.watermark.max(said.watermark), ..said };
     }
 
     /// The minimum over all producers of all `subs`, raised to what it was before.
@@ -85,8 +102,9 @@ impl Producers {
         if (0..subs).any(|sub| !self.complete(sub)) {
             return UNKNOWN;
         }
-        let awake = self.heard.values().filter(|h| !h.idle).map(|h| h.watermark).min();
-        awake.unwrap_or_else(|| self.heard.values().map(|h| h.watermark).max().unwrap_or(UNKNOWN))
+        let open = || self.heard.values().filter(|h| !h.ended);
+        let awake = open().filter(|h| !h.idle).map(|h| h.watermark).min();
+        awake.unwrap_or_else(|| open().map(|h| h.watermark).max().unwrap_or(UNKNOWN))
     }
 
     /// Every task of the sub-topology was heard.
@@ -99,6 +117,16 @@ impl Producers {
     /// All producers are known and idle.
     pub fn idle(&self, subs: u32) -> bool {
         (0..subs).all(|sub| self.complete(sub)) && self.heard.values().all(|h| h.idle)
+    }
+
+    /// All producers are known and have ended.
+    pub fn ended(&self, subs: u32) -> bool {
+        (0..subs).all(|sub| self.complete(sub)) && self.heard.values().all(|h| h.ended)
+    }
+
+    /// Another run begins: those that had ended may send again.
+    pub fn reopen(&mut self) {
+        self.heard.values_mut().for_each(|h| h.ended = false);
     }
 }
 
@@ -130,11 +158,9 @@ mod tests {
             let (head, said) = line.split_once(": ").unwrap();
             let (who, tasks) = head.split_once(" of ").unwrap();
             let (sub, partition) = who.split_once('/').unwrap();
-            let (watermark, idle) = match said.strip_suffix(" idle") {
-                Some(w) => (w, true),
-                None => (said, false),
-            };
-            let said = Heard { watermark: watermark.parse().unwrap(), idle };
+            let (said, idle) = (said.trim_end_matches(" idle"), said.ends_with(" idle"));
+            let watermark = if said == "end" { ENDED } else { said.parse().unwrap() };
+            let said = Heard::from_header(watermark, idle);
             producers.hear((sub.parse().unwrap(), partition.parse().unwrap()), tasks.parse().unwrap(), said);
             assert_eq!(producers.watermark(subs), *expected, "after {line}");
         }
@@ -154,6 +180,18 @@ mod tests {
     #[test]
     fn idle_producers_do_not_hold_and_a_late_waker_holds_where_it_stands() {
         check(1, &[("0/0 of 2: 10", UNKNOWN), ("0/1 of 2: 5 idle", 10), ("0/1 of 2: 6", 10), ("0/0 of 2: 40", 10)]);
+    }
+
+    #[test]
+    fn ended_producers_do_not_hold_and_infinity_is_never_kept() {
+        check(1, &[("0/0 of 2: 10", UNKNOWN), ("0/1 of 2: 5", 5), ("0/1 of 2: end", 10), ("0/0 of 2: end", 10)]);
+        let mut producers = Producers::default();
+        producers.hear((0, 0), 1, Heard::from_header(7, false));
+        producers.hear((0, 0), 1, Heard::from_header(ENDED, false));
+        assert!(producers.ended(1));
+        assert_eq!(producers.watermark(1), UNKNOWN, "nothing was asked before the end");
+        producers.reopen();
+        assert_eq!(producers.watermark(1), 7);
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub(super) fn keys_values_and_timestamps_come_back_as_sent(cluster: &dyn Cluster
     let now = SystemClock::new().wall_ms();
     let mut writer = producer(cluster, &unique("tx"));
     writer.begin().unwrap();
-    let sent: [(Option<&[u8]>, Option<&[u8]>, i64); 4] = [
+    type Sent<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, i64);
+    let sent: [Sent<'_>; 4] = [
         (Some(b"k"), Some(b"v"), now - 5),
         (None, Some(b"no key"), now - 4),
         (Some(b"deleted"), None, now - 3),

@@ -176,7 +176,11 @@ pub(super) fn undecided_offsets_are_retriable_until_settled(cluster: &dyn Cluste
     let first = committed(&here[0], 5, "first");
     writer.begin().unwrap();
     writer
-        .send_offsets(&[first.clone()], &member.metadata().unwrap(), PATIENCE)
+        .send_offsets(
+            std::slice::from_ref(&first),
+            &member.metadata().unwrap(),
+            PATIENCE,
+        )
         .unwrap();
     assert_eq!(writer.commit(PATIENCE).unwrap(), Outcome::Committed);
     assert_eq!(

@@ -27,7 +27,7 @@ pub(super) struct Cause {
 
 impl Cause {
     /// Codes of messages that failed only because another one did.
-    fn is_consequence(&self) -> bool {
+    pub fn is_consequence(&self) -> bool {
         matches!(
             self.code,
             codes::PURGE_QUEUE | codes::PURGE_INFLIGHT | codes::INVALID_DIFFERENT_RECORD

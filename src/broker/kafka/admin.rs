@@ -5,8 +5,8 @@
 
 use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};
-use super::error::{codes, of_code};
-use super::ffi::{self, Failure, PartitionList, c_string, code, element, elements, text};
+use super::error::{check, codes, of_code};
+use super::ffi::{self, Failure, PartitionList, array, c_string, code, element, elements, text};
 use crate::broker::{Admin, Error, LogRange, NewTopic, Result, TopicInfo};
 use crate::fetch::TopicPartition;
 use ffi::rd_kafka_IsolationLevel_t as Isolation;
@@ -152,26 +152,6 @@ impl KafkaAdmin {
                 Ok(found)
             },
         )
-    }
-}
-
-/// The elements of an array that librdkafka owns.
-///
-/// # Safety
-/// `data` is null or points to `count` elements.
-pub(super) unsafe fn array<T: Copy>(data: *const T, count: usize) -> Vec<T> {
-    if data.is_null() {
-        vec![]
-    } else {
-        unsafe { std::slice::from_raw_parts(data, count) }.to_vec()
-    }
-}
-
-pub(super) fn check(call: &'static str, code: i32, about: &str) -> Result<()> {
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(of_code(call, code, about))
     }
 }
 

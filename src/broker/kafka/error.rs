@@ -4,7 +4,7 @@
 //! itself says that an abort is enough. Codes are integers throughout (see `ffi.rs`). This file calls no broker.
 
 use super::ffi::{self, Failure, code};
-use crate::broker::Error;
+use crate::broker::{Error, Result};
 
 /// Codes of librdkafka (negative) and of the Kafka protocol (positive) that the client looks at by name.
 pub(super) mod codes {
@@ -106,6 +106,15 @@ pub(super) fn of_class(call: &'static str, class: Class, message: String) -> Err
         Class::Fenced => Error::Fenced { call, message },
         Class::Refused => Error::Refused { call, message },
         Class::Fatal => Error::Fatal { call, message },
+    }
+}
+
+/// Success for code 0, else the code's error.
+pub(super) fn check(call: &'static str, code: i32, about: &str) -> Result<()> {
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(of_code(call, code, about))
     }
 }
 

@@ -139,6 +139,18 @@ pub(super) unsafe fn message_code(message: *const c::rd_kafka_message_t) -> i32 
     unsafe { (&raw const (*message).err).cast::<i32>().read() }
 }
 
+/// The elements of an array that librdkafka owns.
+///
+/// # Safety
+/// `data` is null or points to `count` elements.
+pub(super) unsafe fn array<T: Copy>(data: *const T, count: usize) -> Vec<T> {
+    if data.is_null() {
+        vec![]
+    } else {
+        unsafe { std::slice::from_raw_parts(data, count) }.to_vec()
+    }
+}
+
 /// One element of a partition list, with its error code.
 pub(super) struct Element {
     pub at: TopicPartition,

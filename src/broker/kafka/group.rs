@@ -4,11 +4,11 @@
 //! it is given. Each question uses clients of its own, so that an answer that is long in coming never holds up the data
 //! path. When to settle is the protocol's decision.
 
-use super::admin::{KafkaAdmin, array, check};
+use super::admin::KafkaAdmin;
 use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};
-use super::error::{codes, of_failure};
-use super::ffi::{self, Failure, PartitionList, c_string, code, elements, text};
+use super::error::{check, codes, of_failure};
+use super::ffi::{self, Failure, PartitionList, array, c_string, code, elements, text};
 use crate::broker::{CommittedOffset, Error, Group, GroupMember, Result};
 use crate::fetch::TopicPartition;
 use ffi::rd_kafka_admin_op_t as Operation;

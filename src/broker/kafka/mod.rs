@@ -55,7 +55,11 @@ impl KafkaClients {
     ///
     /// # Errors
     /// [`super::Error::Refused`] for bad settings.
-    pub fn member(&self, tasks_topics: &[String], listener: Arc<dyn RebalanceListener>) -> Result<Arc<Member>> {
+    pub fn member(
+        &self,
+        tasks_topics: &[String],
+        listener: Arc<dyn RebalanceListener>,
+    ) -> Result<Arc<Member>> {
         Member::start(&self.config, tasks_topics, listener)
     }
 }
@@ -66,6 +70,9 @@ impl Clients for KafkaClients {
     }
 
     fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(KafkaProducer::new(&self.config, transactional_id)?))
+        Ok(Box::new(KafkaProducer::new(
+            &self.config,
+            transactional_id,
+        )?))
     }
 }

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Between two attempts of a call that librdkafka gave back early.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// For the records of a failed transaction to be given up one by one.
+const BLAME: Duration = Duration::from_secs(1);
+
 /// Topic handles by name; rows come in runs of one topic, so the last one is looked at first.
 struct Topics {
     handles: Vec<(String, *mut ffi::rd_kafka_topic_t)>,
@@ -157,18 +160,30 @@ impl KafkaProducer {
     /// The error of a message that was given up in this transaction, or of the transaction itself.
     fn failed(&self, call: &'static str) -> Option<Error> {
         let context = self.client.context();
-        let detail = context
-            .transaction_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        match context.acknowledgements.cause() {
-            Some(cause) => Some(cause.error(call, &detail)),
-            None if !detail.is_empty() => Some(Error::Abortable {
+        let detail = || {
+            let error = context.transaction_error.lock();
+            error.unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        let named = || {
+            let cause = context.acknowledgements.cause();
+            cause.is_some_and(|cause| !cause.is_consequence())
+        };
+        // librdkafka fails the transaction before it gives up the record that was to blame: wait for its name.
+        if !detail().is_empty() {
+            let deadline = Deadline::after(BLAME);
+            while !named() && unsafe { code::rd_kafka_flush(self.client.rk(), 1) } != 0 {
+                if deadline.is_over() {
+                    break;
+                }
+            }
+        }
+        match (context.acknowledgements.cause(), detail()) {
+            (Some(cause), detail) => Some(cause.error(call, &detail)),
+            (None, detail) if !detail.is_empty() => Some(Error::Abortable {
                 call,
                 message: detail,
             }),
-            None => None,
+            (None, _) => None,
         }
     }
 

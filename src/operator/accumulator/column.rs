@@ -61,7 +61,7 @@ fn heap_at(column: &StateColumn, row: usize) -> usize {
 
 /// Returns the bytes behind the new row.
 pub(super) fn push_from(to: &mut StateColumn, from: &StateColumn, row: usize) -> usize {
-    pair!(to, from, |t, f| t.push(f[row].clone()));
+    pair!(to, from, |t, f| t.extend_from_slice(&f[row..=row]));
     heap_at(from, row)
 }
 
@@ -73,7 +73,7 @@ pub(super) fn assign(
     source: usize,
 ) -> (usize, usize) {
     let heap = (heap_at(to, row), heap_at(from, source));
-    pair!(to, from, |t, f| t[row] = f[source].clone());
+    pair!(to, from, |t, f| t[row].clone_from(&f[source]));
     heap
 }
 

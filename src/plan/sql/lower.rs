@@ -69,12 +69,22 @@ fn simplifier(schema: &DFSchemaRef) -> ExprSimplifier {
 /// # Errors
 /// Types that do not fit together, and types that no column can have.
 pub(super) fn lower(expr: &Logical, schema: &DFSchemaRef, target: Target) -> Result<Lowered> {
+    lower_as(expr, text(expr), schema, target)
+}
+
+/// [`lower`], for an expression that is known to the user by another text.
+pub(super) fn lower_as(
+    expr: &Logical,
+    text: String,
+    schema: &DFSchemaRef,
+    target: Target,
+) -> Result<Lowered> {
     let coerced = coerce(expr, schema)?;
     let own = coerced.get_type(schema.as_ref())?;
     let kind = match target {
-        Target::Column => column_type(expr, &own)?,
+        Target::Column => column_type(&text, &own)?,
         Target::Boolean if matches!(own, DataType::Boolean | DataType::Null) => DataType::Boolean,
-        Target::Boolean => return plan_err!("`{}` is {own}, not a condition", text(expr)),
+        Target::Boolean => return plan_err!("`{text}` is {own}, not a condition"),
         Target::Exactly(kind) => kind,
     };
     let cast = if kind == own {
@@ -92,21 +102,20 @@ pub(super) fn lower(expr: &Logical, schema: &DFSchemaRef, target: Target) -> Res
         &PhysicalPlanningContext::default(),
     )?;
     Ok(Lowered {
-        expr: Expr::new(checked::restore(physical)?, text(expr)),
+        expr: Expr::new(checked::restore(physical)?, text),
         kind,
         nullable,
     })
 }
 
-fn column_type(expr: &Logical, own: &DataType) -> Result<DataType> {
+fn column_type(text: &str, own: &DataType) -> Result<DataType> {
     match engine_type(own) {
         Some(kind) => Ok(kind),
         None if *own == DataType::Null => {
             plan_err!("NULL has no type here: write CAST(NULL AS VARCHAR), or another type")
         }
         None => plan_err!(
-            "`{}` is {own}, which no column can hold: CAST it to text, a number, a date or a timestamp",
-            text(expr)
+            "`{text}` is {own}, which no column can hold: CAST it to text, a number, a date or a timestamp"
         ),
     }
 }
@@ -124,17 +133,27 @@ fn nullable(expr: &Logical, schema: &DFSchema) -> Result<bool> {
     }
 }
 
-/// DataFusion's message in one line, without its prefixes.
+/// DataFusion's message in one line, without its prefixes and its advice to report a bug.
 pub(super) fn message(error: &DataFusionError) -> String {
-    let root = error.find_root();
-    let whole = match root {
+    let whole = match error.find_root() {
         DataFusionError::Plan(text)
         | DataFusionError::NotImplemented(text)
         | DataFusionError::Execution(text) => text.clone(),
         DataFusionError::SchemaError(text, _) => text.to_string(),
         other => other.strip_backtrace(),
     };
-    let first = whole.split("\n\nbacktrace").next().unwrap_or_default();
-    let line: Vec<&str> = first.split_whitespace().collect();
-    line.join(" ").trim_end_matches('.').to_string()
+    let line = whole.split_whitespace().collect::<Vec<_>>().join(" ");
+    let between = |from: &str, to: &str| Some(line.split_once(from)?.1.split_once(to)?.0);
+    // What was looked for says more than the list of signatures that were tried.
+    if let Some(call) = between("the given name and argument types '", "'") {
+        return format!("there is no `{call}`: CAST the argument to a type that it takes");
+    }
+    if line.contains("failed to match any signature")
+        && let (Some(name), Some(kind)) = (between("Function '", "'"), between("(DataType: ", ")"))
+    {
+        return format!("{name} does not take {kind}: CAST the argument to a type that it takes");
+    }
+    line.trim_start_matches("Error during planning: ")
+        .trim_end_matches('.')
+        .to_string()
 }

@@ -7,7 +7,9 @@ mod assemble;
 mod catalog;
 mod fingerprint;
 mod from;
+mod group;
 mod interval;
+mod locate;
 mod lower;
 mod names;
 mod node;
@@ -17,6 +19,7 @@ mod place;
 mod refuse;
 mod relation;
 mod sinks;
+mod sites;
 #[cfg(test)]
 mod tests;
 mod text;

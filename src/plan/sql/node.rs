@@ -4,17 +4,16 @@
 
 use super::catalog::Catalog;
 use super::from::{self, From};
-use super::lower;
 use super::names::{self, Clause, Names};
 use super::place::{Place, diagnostic};
 use super::relation::{Relation, Relations, WINDOW_COLUMNS, window_field};
-use super::walk::{self, Sites};
-use super::{parse, refuse};
+use super::sites::Sites;
+use super::walk;
+use super::{locate, parse, refuse};
 use crate::plan::graph::{MapPlan, WindowPlan};
 use crate::spec::NodeSpec;
-use crate::spec::diagnostic::{Diagnostic, Span};
+use crate::spec::diagnostic::Diagnostic;
 use arrow_schema::{Field, Schema, SchemaRef};
-use datafusion_common::DataFusionError;
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::LogicalPlan;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
@@ -41,12 +40,17 @@ pub(super) fn plan(
     relations: &Relations,
 ) -> Result<Option<Planned>, Vec<Diagnostic>> {
     let mut place = Place::new(spec.sql.span, &spec.sql.value);
-    let mut query = parse::parse(&spec.sql.value, &mut place).map_err(|d| vec![d])?;
+    let query = parse::parse(&spec.sql.value, &mut place).map_err(|d| vec![d])?;
     let mut found = refuse::refuse(&query, &place);
-    let SetExpr::Select(select) = query.body.as_mut() else {
+    let SetExpr::Select(select) = query.body.as_ref() else {
         return Err(found);
     };
-    let from = from::read(select, relations, &place).unwrap_or_else(|more| {
+    let read = if query.with.is_none() {
+        from::read(select, relations, &place)
+    } else {
+        Ok(None)
+    };
+    let from = read.unwrap_or_else(|more| {
         found.extend(more);
         None
     });
@@ -241,7 +245,7 @@ fn check_window(select: &Select, names: &Names, place: &Place<'_>, found: &mut V
     }
     let by_window = group_exprs(select)
         .iter()
-        .any(|expr| is_window_column(resolved(expr, select, names)));
+        .any(|expr| is_window_column(resolved(expr, select, names)) || refuse::several_sets(expr));
     if !by_window && matches!(select.group_by, GroupByExpr::Expressions(..)) {
         let span = place
             .find_word("GROUP")
@@ -329,6 +333,7 @@ fn build(
         aliases: vec![],
         windowed: from.window.is_some(),
     };
+    let original = select.clone();
     rewrite(select, &from, &names);
     let catalog = Catalog {
         table: from.relation.name.clone(),
@@ -342,7 +347,11 @@ fn build(
     let planner = SqlToRel::new_with_options(&catalog, options);
     let logical: LogicalPlan = planner
         .sql_statement_to_plan(Statement::Query(query))
-        .map_err(|error| vec![explain_error(&error, sites.whole, place)])?;
+        .map_err(|error| {
+            vec![locate::explain(
+                &error, &planner, &original, &from, &catalog, place,
+            )]
+        })?;
     let (plan, times) = match &from.window {
         None => walk::map(&logical, from.relation, &sites)
             .map(|(plan, times)| (NodePlan::Map(plan), times))?,
@@ -356,31 +365,4 @@ fn build(
         plan,
         times,
     })
-}
-
-/// An error of DataFusion's planner, at the position that it names.
-fn explain_error(error: &DataFusionError, whole: Span, place: &Place<'_>) -> Diagnostic {
-    use datafusion_sql::sqlparser::tokenizer::{Location, Span as SqlSpan};
-    let span = error
-        .diagnostic()
-        .and_then(|d| d.span)
-        .map_or(whole, |span| {
-            let at = |l: datafusion_common::Location| Location {
-                line: l.line,
-                column: l.column,
-            };
-            place.at(SqlSpan {
-                start: at(span.start),
-                end: at(span.end),
-            })
-        });
-    let message = lower::message(error);
-    if message.contains("must be in GROUP BY")
-        || message.contains("must reference")
-        || message.contains("appear in the GROUP BY")
-    {
-        let help = "add the column to GROUP BY, or put it into an aggregate";
-        return diagnostic("not-grouped", span, message, help);
-    }
-    diagnostic("invalid-expression", span, message, "")
 }

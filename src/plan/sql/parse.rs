@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 /// Tokens of one node's SQL.
 const MAX_TOKENS: usize = 20_000;
 /// Nesting of one expression; a chain of `a + b + c` nests as deep as it is long.
-pub(super) const MAX_DEPTH: usize = 500;
+pub(super) const MAX_DEPTH: usize = 200;
 /// Windows that other engines have, and we do not yet.
 const OTHER_WINDOWS: [&str; 4] = ["HOP", "CUMULATE", "SESSION", "COUNT_WINDOW"];
 
@@ -49,17 +49,7 @@ pub(super) fn parse(sql: &str, place: &mut Place<'_>) -> Result<Box<Query>, Diag
         .parse_statements()
         .map_err(|error| syntax_error(place, error))?;
     if statements.len() > 1 {
-        let end = place
-            .tokens()
-            .find(|token| token.token == Token::SemiColon)
-            .map(|token| place.at(token.span));
-        let help = "write one SELECT per node; a node can read another one";
-        return Err(diagnostic(
-            "several-statements",
-            end.unwrap_or(place.whole()),
-            "a node is one statement",
-            help,
-        ));
+        return Err(several_statements(place));
     }
     let query = match statements.pop() {
         Some(Statement::Query(query)) => query,
@@ -91,6 +81,13 @@ pub(super) fn parse(sql: &str, place: &mut Place<'_>) -> Result<Box<Query>, Diag
             format!("an expression is nested deeper than {MAX_DEPTH}"),
         )),
     }
+}
+
+fn several_statements(place: &Place<'_>) -> Diagnostic {
+    let end = place.tokens().find(|token| token.token == Token::SemiColon);
+    let span = end.map_or(place.whole(), |token| place.at(token.span));
+    let help = "write one SELECT per node; a node can read another one";
+    diagnostic("several-statements", span, "a node is one statement", help)
 }
 
 fn not_a_select(place: &Place<'_>) -> Diagnostic {

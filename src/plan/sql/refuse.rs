@@ -6,7 +6,7 @@
 use super::place::{Place, diagnostic};
 use crate::spec::diagnostic::{Diagnostic, Span};
 use datafusion_sql::sqlparser::ast::{
-    Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor,
+    Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
 };
 
 struct Refusals<'p, 'a> {
@@ -76,13 +76,8 @@ pub(super) fn refuse(query: &Query, place: &Place<'_>) -> Vec<Diagnostic> {
         "FETCH",
         UNBOUNDED,
     );
-    let others = !query.locks.is_empty()
-        || query.for_clause.is_some()
-        || query.settings.is_some()
-        || query.format_clause.is_some()
-        || !query.pipe_operators.is_empty();
     r.clause(
-        others,
+        trailing(query),
         "unsupported-clause",
         "FOR",
         "what follows the SELECT",
@@ -109,13 +104,24 @@ pub(super) fn refuse(query: &Query, place: &Place<'_>) -> Vec<Diagnostic> {
     refusals.found
 }
 
+/// Clauses of other dialects behind the SELECT.
+fn trailing(query: &Query) -> bool {
+    !query.locks.is_empty()
+        || query.for_clause.is_some()
+        || query.settings.is_some()
+        || query.format_clause.is_some()
+        || !query.pipe_operators.is_empty()
+}
+
 fn refuse_select(select: &Select, r: &mut Refusals<'_, '_>) {
+    const DISTINCT: &str = "GROUP BY the columns over a window";
+    let distinct = select.distinct.is_some();
     r.clause(
-        select.distinct.is_some(),
+        distinct,
         "unsupported-distinct",
         "DISTINCT",
         "DISTINCT",
-        "GROUP BY the columns over a window",
+        DISTINCT,
     );
     r.clause(
         select.top.is_some(),
@@ -124,76 +130,41 @@ fn refuse_select(select: &Select, r: &mut Refusals<'_, '_>) {
         "TOP",
         UNBOUNDED,
     );
+    let qualify = select.qualify.is_some();
     r.clause(
-        select.qualify.is_some(),
+        qualify,
         "unsupported-qualify",
         "QUALIFY",
         "QUALIFY",
         "use HAVING",
     );
+    let window = !select.named_window.is_empty();
     r.clause(
-        !select.named_window.is_empty(),
+        window,
         "unsupported-over",
         "WINDOW",
         "WINDOW",
         "use TUMBLE in FROM",
     );
-    r.clause(
-        !select.lateral_views.is_empty(),
-        "unsupported-clause",
-        "LATERAL",
-        "LATERAL VIEW",
-        "",
-    );
-    r.clause(
-        select.prewhere.is_some(),
-        "unsupported-clause",
-        "PREWHERE",
-        "PREWHERE",
-        "use WHERE",
-    );
-    r.clause(
-        select.into.is_some(),
-        "unsupported-clause",
-        "INTO",
-        "INTO",
-        "where rows go is said under `sinks`",
-    );
-    r.clause(
-        !select.connect_by.is_empty(),
-        "unsupported-clause",
-        "CONNECT",
-        "CONNECT BY",
-        "",
-    );
-    r.clause(
-        !select.cluster_by.is_empty(),
-        "unsupported-clause",
-        "CLUSTER",
-        "CLUSTER BY",
-        "",
-    );
-    r.clause(
-        !select.distribute_by.is_empty(),
-        "unsupported-clause",
-        "DISTRIBUTE",
-        "DISTRIBUTE BY",
-        "",
-    );
-    r.clause(
-        !select.sort_by.is_empty(),
-        "unsupported-order-by",
-        "SORT",
-        "SORT BY",
-        "",
-    );
-    r.clause(
-        select.value_table_mode.is_some(),
-        "unsupported-clause",
-        "AS",
-        "SELECT AS",
-        "",
-    );
+    let rare = [
+        (select.prewhere.is_some(), "PREWHERE"),
+        (select.into.is_some(), "INTO"),
+        (!select.lateral_views.is_empty(), "LATERAL"),
+        (!select.connect_by.is_empty(), "CONNECT"),
+        (!select.cluster_by.is_empty(), "CLUSTER"),
+        (!select.distribute_by.is_empty(), "DISTRIBUTE"),
+        (!select.sort_by.is_empty(), "SORT"),
+        (select.value_table_mode.is_some(), "AS"),
+    ];
+    for (present, keyword) in rare {
+        r.clause(
+            present,
+            "unsupported-clause",
+            keyword,
+            keyword,
+            "leave it out",
+        );
+    }
     refuse_from(select, r);
     refuse_group_by(&select.group_by, r);
     for item in &select.projection {
@@ -238,6 +209,10 @@ fn refuse_from(select: &Select, r: &mut Refusals<'_, '_>) {
         ));
         return;
     }
+    refuse_factor(first, r);
+}
+
+fn refuse_factor(first: &TableWithJoins, r: &mut Refusals<'_, '_>) {
     match &first.relation {
         TableFactor::Table {
             alias,
@@ -309,10 +284,7 @@ fn refuse_group_by(group_by: &GroupByExpr, r: &mut Refusals<'_, '_>) {
         }
         GroupByExpr::Expressions(exprs, modifiers) => {
             for expr in exprs {
-                if matches!(
-                    expr,
-                    Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)
-                ) {
+                if several_sets(expr) {
                     let keyword = ["GROUPING", "CUBE", "ROLLUP"]
                         .into_iter()
                         .find_map(|word| r.place.find_word(word));
@@ -334,4 +306,12 @@ fn refuse_group_by(group_by: &GroupByExpr, r: &mut Refusals<'_, '_>) {
             );
         }
     }
+}
+
+/// Whether a group expression stands for several groupings.
+pub(super) fn several_sets(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)
+    )
 }

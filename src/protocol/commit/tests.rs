@@ -64,6 +64,7 @@ fn answers_lead_to_the_next_step() {
         ("done done owned done retriable", "unknown"),
         ("done done owned done abortable", "Abort"),
         ("done done owned done abortable done", "aborted broker replace=false"),
+        ("done done owned done abortable fatal", "unknown"),
         ("done done owned retriable", "SendOffsets"),
         ("done done owned abortable done", "aborted broker replace=false"),
         ("done done owned fenced", "aborted fenced_or_fatal replace=true"),

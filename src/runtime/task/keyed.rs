@@ -93,15 +93,23 @@ impl KeyedInput {
         self.operator.merge(&header, partials, self.store.as_ref(), counts, &mut self.scratch)?;
         rejects.add_all(&self.node, &mut self.scratch);
         if header.part + 1 == header.parts {
-            let said = Heard { watermark: header.watermark, idle: header.idle };
+            let said = Heard::from_header(header.watermark, header.idle);
             time.hear((sub as u32, header.partition), header.producers, said);
             self.operator.advance(time.watermark(self.producers.len() as u32));
+            if self.ended(time) {
+                self.operator.close_all();
+            }
         }
         Ok(())
     }
 
     pub fn idle(&self, time: &Producers) -> bool {
         time.idle(self.producers.len() as u32)
+    }
+
+    /// `--until-end`: nothing more comes in this run.
+    pub fn ended(&self, time: &Producers) -> bool {
+        time.ended(self.producers.len() as u32)
     }
 
     /// The next rows of closed windows.

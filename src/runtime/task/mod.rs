@@ -14,6 +14,7 @@ pub mod restore;
 pub mod sink;
 pub mod source;
 
+use crate::batch::Cause;
 use crate::broker::CommittedOffset;
 use crate::fetch::{Fetch, TopicPartition};
 use crate::operator::NodeCounts;
@@ -23,15 +24,18 @@ use crate::protocol::ownership::Taken;
 use crate::runtime::error::Result;
 use crate::runtime::outbox::Outbox;
 use crate::state::block::Header;
-use crate::time::watermark::Heard;
+use crate::time::watermark::{Heard, UNKNOWN};
 use keyed::{BLOCK_LIMIT, KeyedInput};
 use nodes::{Nodes, Surroundings};
 use rejects::{RejectTarget, RejectWriter};
 use restore::Restore;
 use source::SourceInput;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
+/// The broker forgets offsets of topics that nobody subscribes to after seven days: quiet tasks commit anew before.
+const COMMIT_ANEW: Duration = Duration::from_secs(12 * 3600);
 /// Rows that one step of firing emits at most.
 const FIRE_ROWS: usize = 16_384;
 
@@ -104,11 +108,18 @@ pub struct Task {
     /// When it was taken, and how long the takeover lasted.
     pub taken_at: Duration,
     pub takeover_ms: Option<u64>,
+    /// In a bounded run, the end of the source partition as the takeover saw it.
+    pub end: Option<i64>,
     committed: Facts,
+    committed_at: Duration,
     working: Progress,
     sealed: Option<Facts>,
     /// Something happened since the last commit.
     dirty: bool,
+    /// How far the reader has come, control records included.
+    read_to: i64,
+    /// Whether this process runs `--until-end`.
+    bounded: bool,
     pending: VecDeque<(Fetch, usize)>,
     rejects: RejectWriter,
 }
@@ -133,17 +144,23 @@ impl Task {
             nodes,
             taken_at: now,
             takeover_ms: None,
+            end: None,
             working: Progress::of(&fresh),
             committed: fresh,
+            committed_at: now,
             sealed: None,
             dirty: false,
+            read_to: 0,
+            bounded: false,
             pending: VecDeque::new(),
             rejects: RejectWriter::default(),
         }
     }
 
     /// Goes on from these facts; the first commit claims the task.
-    pub fn claim_from(&mut self, facts: Facts) {
+    pub fn claim_from(&mut self, facts: Facts, bounded: bool) {
+        self.read_to = facts.position;
+        self.bounded = bounded;
         self.working = Progress::of(&facts);
         self.committed = facts;
         self.phase = Phase::Claiming;
@@ -163,10 +180,13 @@ impl Task {
     }
 
     /// Whether the next transaction has to carry the task.
-    pub fn wants_commit(&self, producers: u32) -> bool {
+    pub fn wants_commit(&self, producers: u32, now: Duration) -> bool {
         match self.phase {
             Phase::Claiming => true,
-            Phase::Running => self.dirty || self.nodes.has_news(self.heard(), producers),
+            Phase::Running => {
+                let stale = now.saturating_sub(self.committed_at) > COMMIT_ANEW;
+                self.dirty || stale || self.nodes.has_news(self.heard(), producers)
+            }
             _ => false,
         }
     }
@@ -178,15 +198,37 @@ impl Task {
 
     /// What the task would tell its shards.
     fn heard(&self) -> Heard {
+        let ended = self.has_finished();
         match (&self.input, &self.working.time) {
             (Input::Source(source), EventTime::Source(time)) => {
-                Heard { watermark: time.watermark(source.out_of_orderness()), idle: time.idle }
+                Heard { watermark: time.watermark(source.out_of_orderness()), idle: time.idle, ended }
             }
             (Input::Keyed(keyed), EventTime::Producers(time)) => {
                 let idle = keyed.idle(time) && !keyed.operator.firing();
-                Heard { watermark: keyed.operator.forwarded(), idle }
+                Heard { watermark: keyed.operator.forwarded(), idle, ended }
             }
-            _ => Heard { watermark: i64::MIN, idle: false },
+            _ => Heard { watermark: UNKNOWN, idle: false, ended },
+        }
+    }
+
+    /// The bounded run is over for this task (as far as the open transaction knows).
+    pub fn has_finished(&self) -> bool {
+        self.bounded && self.working.run.as_ref().is_some_and(|run| run.finished)
+    }
+
+    /// Looks whether a bounded run has come to its end here: a source partition at its end, a window with nothing to fire.
+    pub fn finish(&mut self) {
+        if !self.bounded || !self.is_running() || !self.pending.is_empty() {
+            return;
+        }
+        let over = match (&self.input, &self.working.time) {
+            (Input::Source(_), _) => self.working.run.as_ref().and_then(|r| r.end).is_some_and(|end| self.read_to >= end),
+            (Input::Keyed(keyed), EventTime::Producers(time)) => keyed.ended(time) && !keyed.operator.firing(),
+            _ => false,
+        };
+        if let Some(run) = self.working.run.as_mut().filter(|run| over && !run.finished) {
+            run.finished = true;
+            self.dirty = true;
         }
     }
 
@@ -215,8 +257,17 @@ impl Task {
     pub fn enqueue(&mut self, fetch: Fetch) {
         let next = self.pending.back().and_then(|(f, _)| f.next_offset()).unwrap_or(self.working.position);
         let first = fetch.first_from(next.max(self.working.position));
-        if first < fetch.len() {
+        if first < self.bound(&fetch) {
             self.pending.push_back((fetch, first));
+        }
+    }
+
+    /// Records of the fetch that belong to this run.
+    fn bound(&self, fetch: &Fetch) -> usize {
+        match self.working.run.as_ref().filter(|run| !run.finished).and_then(|run| run.end) {
+            Some(end) => fetch.first_from(end),
+            None if self.has_finished() => 0,
+            None => fetch.len(),
         }
     }
 
@@ -237,11 +288,13 @@ impl Task {
     }
 
     fn process_source(&mut self, fetch: Fetch, first: usize, wall_ms: i64, outbox: &mut Outbox) -> Result<()> {
+        let bound = self.bound(&fetch);
         let (Input::Source(source), EventTime::Source(time)) = (&mut self.input, &mut self.working.time) else {
             return Ok(());
         };
-        let next = fetch.next_offset().unwrap_or(self.working.position);
-        let taken = source.take(fetch, first, time, wall_ms, &mut self.rejects);
+        let Some(last) = bound.checked_sub(1) else { return Ok(()) };
+        let next = fetch.offset(last) + 1;
+        let taken = source.take(fetch, first..bound, time, wall_ms, &mut self.rejects);
         let counts = &mut self.working.counts;
         counts.records += taken.records;
         counts.rejected += taken.rejected;
@@ -251,6 +304,7 @@ impl Task {
             self.nodes.process(&batch, &mut around)?;
         }
         self.working.position = next;
+        self.read_to = self.read_to.max(next);
         Ok(())
     }
 
@@ -287,8 +341,10 @@ impl Task {
     }
 
     /// The reader reached the end of the input; `caught_up` says that it is the broker's end as well.
-    pub fn at_end(&mut self, caught_up: bool, elapsed: Duration) {
+    pub fn at_end(&mut self, offset: i64, caught_up: bool, elapsed: Duration) {
         let waiting = !self.pending.is_empty();
+        // Control records at the end of the log are read, but no position of ours.
+        self.read_to = self.read_to.max(offset);
         if let Input::Source(source) = &mut self.input {
             source.at_end(caught_up && !waiting, elapsed);
         }
@@ -313,7 +369,7 @@ impl Task {
             producers: by.producers,
             epoch: self.committed.epoch + 1,
             nonce: by.nonce,
-            watermark: heard.watermark,
+            watermark: heard.header_watermark(),
             idle: heard.idle,
             part: 0,
             parts: 1,
@@ -364,9 +420,15 @@ impl Task {
         Some(CommittedOffset { at: self.input_at.clone(), offset: facts.position, metadata: facts.to_metadata() })
     }
 
+    /// Rejects by node and cause since the last call; asked when their transaction is committed.
+    pub fn take_reject_counts(&mut self) -> BTreeMap<(Arc<str>, Cause), u64> {
+        self.rejects.take_counts()
+    }
+
     /// The transaction that carried the task is committed. Returns whether this was its claim.
-    pub fn committed(&mut self, blocks: &BTreeMap<TopicPartition, i64>) -> bool {
+    pub fn committed(&mut self, blocks: &BTreeMap<TopicPartition, i64>, now: Duration) -> bool {
         let Some(facts) = self.sealed.take() else { return false };
+        self.committed_at = now;
         if let Input::Keyed(keyed) = &mut self.input {
             keyed.committed(&facts, blocks);
         }
@@ -393,6 +455,7 @@ impl Task {
         self.rejects.discard();
         self.pending.clear();
         self.working = Progress::of(&self.committed);
+        self.read_to = self.committed.position;
         self.dirty = false;
     }
 }

@@ -114,6 +114,7 @@ impl Nodes {
 
     /// Whether a commit would tell the shards something that they do not know: a watermark, idleness, a new producer.
     pub fn has_news(&self, now: Heard, producers: u32) -> bool {
+        let now = Heard::from_header(now.header_watermark(), now.idle);
         self.nodes.iter().any(|n| matches!(&n.kind, Kind::Fold(f) if f.told != Some((now, producers))))
     }
 
@@ -151,7 +152,7 @@ impl Nodes {
 
 impl FoldNode {
     fn seal(&mut self, header: &Header, limit: usize, outbox: &mut Outbox) -> broker::Result<u64> {
-        let now = (Heard { watermark: header.watermark, idle: header.idle }, header.producers);
+        let now = (Heard::from_header(header.watermark, header.idle), header.producers);
         let news = self.told != Some(now);
         let mut drained = self.fold.drain().into_iter().peekable();
         let mut sent = 0;

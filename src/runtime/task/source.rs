@@ -14,6 +14,7 @@ use crate::spec::EventTimeSpec;
 use crate::time::watermark::SourceWatermark;
 use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{Array, PrimitiveArray, RecordBatch, UInt32Array};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,21 +48,21 @@ impl SourceInput {
         self.event_time.as_ref().map_or(0, |(_, spec)| spec.out_of_orderness_ms)
     }
 
-    /// Decodes the records from `from` on. Rejects go to `rejects` at once.
+    /// Decodes the records of `range`. Rejects go to `rejects` at once.
     pub fn take(
         &mut self,
         fetch: Fetch,
-        from: usize,
+        range: Range<usize>,
         time: &mut SourceWatermark,
         wall_ms: i64,
         rejects: &mut RejectWriter,
     ) -> Taken {
-        let records = (fetch.len() - from) as u64;
+        let records = range.len() as u64;
         if records > 0 {
             self.caught_up = None;
             time.idle = false;
         }
-        let decoded = self.decoder.decode(&fetch, from..fetch.len());
+        let decoded = self.decoder.decode(&fetch, range);
         let mut bad = decoded.bad;
         let (kept, behind) = match &self.event_time {
             None => (None, Vec::new()),

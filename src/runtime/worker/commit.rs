@@ -38,12 +38,14 @@ impl Worker {
 
     /// Commits every task that has something to say; nothing happens where none has.
     pub(super) fn commit(&mut self) {
-        self.next_commit = self.elapsed() + self.shared.tuning.commit_interval;
+        let now = self.elapsed();
+        self.next_commit = now + self.shared.tuning.commit_interval;
+        self.park_recreated();
         let one_by_one = self.streak.one_by_one();
         let tasks: Vec<TaskId> = self
             .tasks
             .values()
-            .filter(|t| t.wants_commit(self.producers_of(t)))
+            .filter(|t| t.wants_commit(self.producers_of(t), now))
             .filter(|t| !one_by_one || self.solo.as_ref() == Some(&t.id))
             .map(|t| t.id.clone())
             .collect();

@@ -158,8 +158,9 @@ impl Worker {
         if busy {
             return Duration::ZERO;
         }
-        if self.tasks.values().any(|t| t.wants_commit(self.producers_of(t))) {
-            return self.next_commit.saturating_sub(self.elapsed()).min(MAX_WAIT);
+        let now = self.elapsed();
+        if self.tasks.values().any(|t| t.wants_commit(self.producers_of(t), now)) {
+            return self.next_commit.saturating_sub(now).min(MAX_WAIT);
         }
         MAX_WAIT
     }

@@ -31,10 +31,6 @@ impl ProducerSlot {
         self.outbox.as_mut()
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.outbox.as_ref().is_some_and(Outbox::is_open)
-    }
-
     pub(super) fn bytes(&self) -> usize {
         self.outbox.as_ref().filter(|o| o.is_open()).map_or(0, Outbox::bytes)
     }

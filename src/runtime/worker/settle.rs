@@ -53,6 +53,7 @@ impl Worker {
             }
         }
         task.rest(elapsed);
+        task.finish();
         let open = outbox.is_open();
         if open && self.producer.opened_at.is_none() {
             self.producer.opened_at = Some(elapsed);
@@ -121,7 +122,10 @@ impl Worker {
         let now = self.elapsed();
         for id in &gathered.tasks {
             let Some(task) = self.tasks.get_mut(id) else { continue };
-            if task.committed(&gathered.blocks) {
+            let before = task.facts().counts.clone();
+            let claimed = task.committed(&gathered.blocks, now);
+            telemetry::on_rows(&self.shared, id, &before, &task.facts().counts, task.take_reject_counts());
+            if claimed {
                 let took = now.saturating_sub(task.taken_at);
                 task.takeover_ms = Some(took.as_millis() as u64);
                 let (at, position) = (task.input_at.clone(), task.position());

@@ -16,6 +16,8 @@ impl Worker {
         let heard = task.watermark();
         let facts = task.facts();
         let status = TaskStatus {
+            id: id.clone(),
+            at: task.input_at.clone(),
             task: id.to_string(),
             thread: self.index,
             phase: task.phase.name(),

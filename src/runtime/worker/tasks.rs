@@ -8,10 +8,12 @@ use crate::broker::LogRange;
 use crate::error::Reaction;
 use crate::fetch::{Fetch, TopicPartition};
 use crate::plan::graph::{Input as PlanInput, NodeKind, SubTopology};
-use crate::protocol::TaskId;
+use crate::protocol::{TaskId, bounded};
+use crate::protocol::commit::Cause;
 use crate::protocol::facts::{Counts, EventTime, Facts};
 use crate::protocol::ownership::Taken;
 use crate::runtime::error::{Result, TaskError};
+use crate::protocol::takeover::Refusal;
 use crate::runtime::scout::{Found, Question};
 use crate::runtime::task::keyed::KeyedInput;
 use crate::runtime::task::nodes::Nodes;
@@ -32,8 +34,8 @@ impl Worker {
             }
             Ok(None) => tracing::warn!(task = %id, "assigned, but this topology has no such task"),
             Err(error) => {
-                tracing::error!(task = %id, %error, "the task cannot be opened");
-                self.shared.board.trouble(&format!("task {id}"), Some(error.to_string()));
+                tracing::error!(task = %id, %error, "the task cannot be opened here");
+                self.shared.board.leave(format!("task {id} cannot be opened here: {error}"));
             }
         }
     }
@@ -84,16 +86,44 @@ impl Worker {
                 continue;
             }
             let id = answer.task;
+            task.end = answer.end;
             match answer.found {
-                Found::Begin { position } => {
-                    let facts = Facts { position, ..task.facts().clone() };
-                    task.claim_from(facts);
-                }
-                Found::Resume { facts } => task.claim_from(*facts),
+                Found::Begin { position } => self.begin(&id, position),
+                Found::Resume { facts } => self.claim(&id, *facts),
                 Found::Restore { facts, log, barrier } => self.begin_restore(&id, facts.map(|f| *f), log, barrier),
-                Found::Refused(refusal) => self.park(&id, refusal.to_string()),
+                Found::Refused(refusal) => self.refuse(&id, &refusal),
             }
             self.show(&id);
+        }
+    }
+
+    /// Nothing was ever committed for the task: rows in a local store are of an application that was reset.
+    fn begin(&mut self, id: &TaskId, position: i64) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if let Input::Keyed(keyed) = &mut task.input
+            && let Err(error) = keyed.wipe()
+        {
+            self.failed(id, &error);
+            return;
+        }
+        let facts = Facts { position, ..task.facts().clone() };
+        self.claim(id, facts);
+    }
+
+    /// The next commit claims the task.
+    fn claim(&mut self, id: &TaskId, facts: Facts) {
+        let run = self.shared.tuning.run;
+        if let Some(task) = self.tasks.get_mut(id) {
+            let facts = bounded::enter(facts, run, task.end);
+            task.claim_from(facts, run.is_some());
+        }
+    }
+
+    /// What only this process cannot run is left to others; what nobody can run is parked.
+    fn refuse(&mut self, id: &TaskId, refusal: &Refusal) {
+        self.park(id, refusal.to_string());
+        if matches!(refusal, Refusal::OtherPlan { .. } | Refusal::Facts(_)) {
+            self.shared.board.leave(format!("task {id}: {refusal}"));
         }
     }
 
@@ -148,7 +178,7 @@ impl Worker {
         let elapsed = self.elapsed();
         let Some(task) = self.tasks.get_mut(id) else { return };
         if *at == task.input_at {
-            task.at_end(offset >= high, elapsed);
+            task.at_end(offset, offset >= high, elapsed);
             return;
         }
         if matches!(&task.phase, Phase::Restoring(restore) if restore.at_end(offset)) {
@@ -164,7 +194,7 @@ impl Worker {
         match restore.finish(keyed) {
             Ok(facts) => {
                 tracing::info!(task = %id, blocks, epoch = facts.epoch, "restored");
-                task.claim_from(facts);
+                self.claim(id, facts);
                 self.unassign(&changelog);
                 self.show(id);
             }
@@ -219,6 +249,27 @@ impl Worker {
         }
     }
 
+    /// A source topic that was deleted and made anew: positions mean other records.
+    pub(super) fn park_recreated(&mut self) {
+        let mut recreated = Vec::new();
+        for task in self.tasks.values().filter(|t| t.is_running() && matches!(t.input, Input::Source(_))) {
+            let topic = &task.input_at.topic;
+            let now = self.shared.cluster.get(topic).and_then(|t| t.id);
+            if let (Some(was), Some(now)) = (task.facts().topic_id.clone(), now)
+                && was != now
+            {
+                recreated.push((task.id.clone(), Refusal::TopicRecreated { topic: topic.to_string(), was, now }));
+            }
+        }
+        for (id, refusal) in recreated {
+            if let Some(task) = self.tasks.get_mut(&id).filter(|t| t.is_touched()) {
+                let message = format!("task {}: {refusal}", task.id);
+                self.give_up(Cause::Broker { message, reaction: Reaction::Park }, None);
+            }
+            self.park(&id, refusal.to_string());
+        }
+    }
+
     /// The task cannot go on; the others do.
     pub(super) fn park(&mut self, id: &TaskId, cause: String) {
         tracing::error!(task = %id, cause, "the task is parked; the others go on");
@@ -239,7 +290,6 @@ impl Worker {
         gone.iter().for_each(|at| self.unassign(at));
         self.tasks.remove(id);
         self.shared.board.remove_task(id);
-        self.shared.board.trouble(&format!("task {id}"), None);
     }
 }
 

@@ -4,6 +4,7 @@ use super::harness::{Chaos, Event, Harness};
 
 use crate::expr::fixtures::{greater, hundred_over};
 use crate::operator::fixtures::{call, window_plan};
+use crate::operator::window::WindowOperator;
 use crate::plan::graph::{AggregateFunction, WindowPlan};
 use crate::state::Change;
 use crate::state::block::Changes;
@@ -209,6 +210,29 @@ fn groups_without_keys_and_aggregates_without_state_work() {
         &[Event::Watermark(9), Event::Fire(10, 9), Event::Commit],
     );
     assert_eq!(harness.out[2], "10 c 3 7 a");
+}
+
+#[test]
+fn adjacent_windows_without_keys_are_all_found_in_the_store() {
+    let mut plan = window_plan();
+    (plan.keys, plan.key_types) = (vec![], vec![]);
+    plan.aggregates.insert(
+        0,
+        call(
+            AggregateFunction::Max,
+            Some((1, DataType::Utf8)),
+            DataType::Utf8,
+        ),
+    );
+    let mut harness = Harness::new(&plan);
+    let input = rows(&[(1, "a", 1), (11, "b", 2), (21, "c", 4), (51, "d", 8)]);
+    play(&mut harness, &[input, Event::Commit]);
+    harness.chaos(Chaos::SaveEvict);
+    harness.op = WindowOperator::open(&plan, &harness.store, "counts").unwrap();
+    let rest = [Event::Watermark(99), Event::Fire(10, 9), Event::Commit];
+    play(&mut harness, &rest);
+    let expected = ["10 a 1 1 a", "20 b 1 2 b", "30 c 1 4 c", "60 d 1 8 d"];
+    assert_eq!(harness.out[1..5], expected);
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! `--until-end`: what is there is processed, every window closes, everybody exits with 0, and the application can go on.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use integration_tests::kafka;
+use integration_tests::scenario::Scenario;
+use integration_tests::topics::Record;
+use serde_json::json;
+
+const WINDOWS: u32 = 20;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Windows over windows: the totals of a minute from the counts of 15 s.
+const CHAINED: &str = r#"
+app: @APP@
+shards: 4
+sources:
+  clicks:
+    topic: @IN@
+    columns: { timestamp: timestamp_ms, page: string }
+    event_time: { column: timestamp, out_of_orderness: 200ms, idle_after: 5s }
+nodes:
+  counts:
+    sql: |
+      SELECT window_start, window_time, page, COUNT(*) AS clicks
+      FROM TUMBLE(clicks, timestamp, INTERVAL '15' SECOND)
+      GROUP BY window_start, window_end, window_time, page
+  totals:
+    sql: |
+      SELECT window_start, window_end, SUM(clicks) AS clicks, COUNT(*) AS pages, MAX(page) AS last_page
+      FROM TUMBLE(counts, window_time, INTERVAL '1' MINUTE)
+      GROUP BY window_start, window_end
+sinks:
+  output: { from: totals, topic: @OUT@ }
+"#;
+
+#[test]
+fn two_processes_of_which_one_is_killed_finish_every_window_of_a_chain() -> Result<()> {
+    let scenario = Scenario::new(kafka::shared().bootstrap(), "until", CHAINED)?.set("group.session_timeout", "6s");
+    let mut generator = scenario.generate(WINDOWS, 0)?;
+    ensure!(generator.wait_exit(PATIENCE)?.success(), "{}", generator.log()?);
+    let mut survivor = scenario.worker("w1").flag("--until-end").start("w1", scenario.home())?;
+    let mut victim = scenario.worker("w2").flag("--until-end").start("w2", scenario.home())?;
+    std::thread::sleep(Duration::from_millis(2500));
+    victim.kill9()?;
+    let status = survivor.wait_exit(PATIENCE)?;
+    ensure!(status.success(), "{status}: {}", survivor.log()?);
+    let mut rows = scenario.rows()?;
+    rows.sort_by_key(|row| row["window_start"].as_str().unwrap_or("").to_string());
+    // 20 windows of 15 s are 5 minutes; the first window begins on a multiple of 15 s, maybe in mid-minute.
+    let clicks: i64 = rows.iter().filter_map(|row| row["clicks"].as_i64()).sum();
+    let pages: i64 = rows.iter().filter_map(|row| row["pages"].as_i64()).sum();
+    ensure!((clicks, pages) == (120_000, 120), "{rows:#?}");
+    ensure!(rows.iter().all(|row| row["last_page"] == "/shop"), "{rows:#?}");
+    ensure!((5..=6).contains(&rows.len()), "{rows:#?}");
+    Ok(())
+}
+
+#[test]
+fn an_application_goes_on_after_a_bounded_run() -> Result<()> {
+    let scenario = Scenario::clicks(kafka::shared().bootstrap(), "goon")?;
+    let click = |at: i64| Record::json((at % 4) as i32, at, &json!({"timestamp": at, "page": "/a"}));
+    let run = |records: &[Record], name: &str| -> Result<usize> {
+        scenario.produce(records)?;
+        let mut worker = scenario.worker("w1").flag("--until-end").start(name, scenario.home())?;
+        let status = worker.wait_exit(PATIENCE)?;
+        ensure!(status.success(), "{status}: {}", worker.log()?);
+        Ok(scenario.rows()?.len())
+    };
+    let base = 1_700_000_010_000;
+    let first: Vec<_> = (0..100).map(|i| click(base + i)).collect();
+    ensure!(run(&first, "run1")? == 1);
+    // The first window was closed by the end: rows that still come for it are late, those of the next window count.
+    let second: Vec<_> = (0..100).map(|i| click(base + 20_000 + i)).chain([click(base + 50)]).collect();
+    ensure!(run(&second, "run2")? == 2, "{:?}", scenario.rows()?);
+    ensure!(run(&[], "run3")? == 2);
+    let rows = scenario.rows()?;
+    ensure!(rows.iter().all(|row| row["count"] == 100), "{rows:?}");
+    let rejects = scenario.rejects()?;
+    ensure!(rejects.len() == 1 && rejects[0]["cause"] == "late", "{rejects:?}");
+    Ok(())
+}
