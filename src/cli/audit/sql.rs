@@ -71,27 +71,6 @@ pub enum Comparison {
     GreaterEqual,
 }
 
-impl Condition {
-    /// Names of the columns in it.
-    pub fn columns<'a>(&'a self, out: &mut Vec<&'a str>) {
-        match self {
-            Condition::Compare(left, _, right) => {
-                for operand in [left, right] {
-                    if let Operand::Column(name) = operand {
-                        out.push(name);
-                    }
-                }
-            }
-            Condition::IsNull(name) => out.push(name),
-            Condition::Not(inner) => inner.columns(out),
-            Condition::And(left, right) | Condition::Or(left, right) => {
-                left.columns(out);
-                right.columns(out);
-            }
-        }
-    }
-}
-
 type Result<T> = std::result::Result<T, String>;
 
 /// Reads the query.
