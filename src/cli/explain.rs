@@ -29,14 +29,21 @@ pub fn explain(args: &ExplainArgs, global: &Global) -> anyhow::Result<u8> {
     let (spec, plan) = load::topology(&args.file)?;
     let partitions = match global.brokers {
         Some(_) => {
-            let names: Vec<String> = spec.sources.iter().map(|source| source.topic.value.clone()).collect();
+            let names: Vec<String> = spec
+                .sources
+                .iter()
+                .map(|source| source.topic.value.clone())
+                .collect();
             source_partitions(&spec, &global.connect(&plan.app)?.admin.topics(&names)?)
         }
         None => BTreeMap::new(),
     };
     match args.format {
         Format::Text => super::print(&explain::explain(&plan, &partitions))?,
-        Format::Json => super::print(&format!("{:#}\n", explain::explain_json(&plan, &partitions)))?,
+        Format::Json => super::print(&format!(
+            "{:#}\n",
+            explain::explain_json(&plan, &partitions)
+        ))?,
     }
     Ok(0)
 }

@@ -53,8 +53,17 @@ pub fn topology(path: &Path) -> anyhow::Result<(TopologySpec, Plan)> {
     match std::mem::replace(&mut checked.result, Err(vec![])) {
         Ok(found) => Ok(found),
         Err(found) => {
-            eprintln!("{}", checked.rendered(&found, std::io::stderr().is_terminal()).trim_end());
-            let errors = if found.len() == 1 { "1 error".to_owned() } else { format!("{} errors", found.len()) };
+            eprintln!(
+                "{}",
+                checked
+                    .rendered(&found, std::io::stderr().is_terminal())
+                    .trim_end()
+            );
+            let errors = if found.len() == 1 {
+                "1 error".to_owned()
+            } else {
+                format!("{} errors", found.len())
+            };
             Err(Usage(format!("{} is not valid: {errors}", checked.file)).into())
         }
     }

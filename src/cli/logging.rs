@@ -13,10 +13,22 @@ const VARIABLE: &str = "MILLSTREAM_LOG";
 /// The filter in `MILLSTREAM_LOG` is wrong.
 pub fn start() -> Result<(), String> {
     let text = std::env::var(VARIABLE).unwrap_or_default();
-    let filter = if text.trim().is_empty() { "info" } else { text.trim() };
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("{VARIABLE}={filter}: {error}"))?;
+    let filter = if text.trim().is_empty() {
+        "info"
+    } else {
+        text.trim()
+    };
+    let filter =
+        EnvFilter::try_new(filter).map_err(|error| format!("{VARIABLE}={filter}: {error}"))?;
     let terminal = std::io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
-    let started = if terminal { logs.with_target(false).try_init() } else { logs.json().flatten_event(true).try_init() };
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal);
+    let started = if terminal {
+        logs.with_target(false).try_init()
+    } else {
+        logs.json().flatten_event(true).try_init()
+    };
     started.map_err(|error| format!("logging: {error}"))
 }

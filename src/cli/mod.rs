@@ -23,13 +23,18 @@ use std::io::{ErrorKind, Write};
 /// A topology file describes sources (topics), nodes (SQL) and sinks. `millstream run FILE` starts a worker process; start
 /// more of them and they share the work. Everything durable is in Kafka.
 #[derive(Debug, Parser)]
-#[command(name = "millstream", version, max_term_width = 100, after_help = "Examples:
+#[command(
+    name = "millstream",
+    version,
+    max_term_width = 100,
+    after_help = "Examples:
   millstream validate topologies/click-count.yaml
   millstream topics create topologies/click-count.yaml
   millstream run topologies/click-count.yaml
 
 Settings come from defaults < --config files < MILLSTREAM__SECTION__KEY variables < --set.
-MILLSTREAM_LOG sets what is logged, for example debug or warn,millstream::runtime=debug.")]
+MILLSTREAM_LOG sets what is logged, for example debug or warn,millstream::runtime=debug."
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -80,7 +85,9 @@ impl Cli {
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
 /// Prints a result to stdout. Unlike `println!` it does not panic when nobody reads any more.

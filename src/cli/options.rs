@@ -18,7 +18,12 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
     pub config: Vec<PathBuf>,
     /// One setting, as in --set commit.interval=1s; stronger than files and MILLSTREAM__… variables
-    #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY=VALUE",
+        help_heading = "Settings"
+    )]
     pub set: Vec<String>,
     /// Kafka brokers, host:port with commas between several; short for --set kafka.bootstrap_servers=…
     #[arg(long, global = true, value_name = "BROKERS", help_heading = "Settings")]
@@ -51,8 +56,13 @@ impl Global {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let mut overrides = self.set.clone();
-        overrides.extend(self.brokers.iter().map(|brokers| format!("kafka.bootstrap_servers={brokers}")));
-        Ok(Settings::load(&self.config, &environment, &overrides).map_err(|errors| Usage(errors.to_string()))?)
+        overrides.extend(
+            self.brokers
+                .iter()
+                .map(|brokers| format!("kafka.bootstrap_servers={brokers}")),
+        );
+        Ok(Settings::load(&self.config, &environment, &overrides)
+            .map_err(|errors| Usage(errors.to_string()))?)
     }
 
     /// Clients for a command; `group` is the consumer group that it asks about.
@@ -61,12 +71,20 @@ impl Global {
     /// The settings are wrong, or librdkafka refuses them.
     pub fn connect(&self, group: &str) -> anyhow::Result<Cluster> {
         let settings = self.settings()?;
-        let mut config =
-            KafkaConfig::new(settings.kafka.bootstrap_servers.clone(), group, format!("cli-{}", std::process::id()));
+        let mut config = KafkaConfig::new(
+            settings.kafka.bootstrap_servers.clone(),
+            group,
+            format!("cli-{}", std::process::id()),
+        );
         config.properties = settings.kafka.properties;
         let clients = KafkaClients::new(config.clone());
         let admin = clients.admin()?;
         let group = clients.group(admin.clone())?;
-        Ok(Cluster { config, clients: Box::new(clients), admin, group })
+        Ok(Cluster {
+            config,
+            clients: Box::new(clients),
+            admin,
+            group,
+        })
     }
 }

@@ -65,9 +65,19 @@ pub fn reset(args: &ResetArgs, global: &Global) -> anyhow::Result<u8> {
     refuse_members(&cluster)?;
     let root = settings.state.dir.join(&plan.app);
     // The directory's lock is held until the end: no worker of this machine can start meanwhile.
-    let directory = if root.exists() { Some(StateDirectory::open(&settings.state.dir, &plan.app)?) } else { None };
-    let stores = directory.as_ref().map(StateDirectory::stores_path).filter(|path| path.exists());
-    let doomed = Doomed { topics: existing_topics(cluster.admin.as_ref(), &plan)?, stores };
+    let directory = if root.exists() {
+        Some(StateDirectory::open(&settings.state.dir, &plan.app)?)
+    } else {
+        None
+    };
+    let stores = directory
+        .as_ref()
+        .map(StateDirectory::stores_path)
+        .filter(|path| path.exists());
+    let doomed = Doomed {
+        topics: existing_topics(cluster.admin.as_ref(), &plan)?,
+        stores,
+    };
     super::print(&describe(&plan, &doomed, args.to))?;
     if !args.yes && !confirmed()? {
         eprintln!("nothing was deleted");
@@ -84,7 +94,10 @@ pub fn reset(args: &ResetArgs, global: &Global) -> anyhow::Result<u8> {
     if let Some(stores) = &doomed.stores {
         delete_directory(stores)?;
     }
-    super::print(&format!("application {} begins anew with its next run\n", plan.app))?;
+    super::print(&format!(
+        "application {} begins anew with its next run\n",
+        plan.app
+    ))?;
     Ok(0)
 }
 
@@ -93,16 +106,29 @@ fn refuse_members(cluster: &Cluster) -> anyhow::Result<()> {
     if members.is_empty() {
         return Ok(());
     }
-    let names: Vec<&str> = members.iter().map(|member| member.client_id.as_str()).collect();
-    bail!("the application is running: stop these workers first: {}", names.join(", "))
+    let names: Vec<&str> = members
+        .iter()
+        .map(|member| member.client_id.as_str())
+        .collect();
+    bail!(
+        "the application is running: stop these workers first: {}",
+        names.join(", ")
+    )
 }
 
 /// The internal topics that exist; the rejects are results, and stay.
 fn existing_topics(admin: &dyn Admin, plan: &Plan) -> anyhow::Result<Vec<String>> {
     let internal = internal_topics(plan, &BTreeMap::new());
-    let names: Vec<String> =
-        internal.into_iter().filter(|topic| topic.kind != TopicKind::Rejects).map(|topic| topic.name).collect();
-    Ok(admin.topics(&names)?.into_iter().map(|topic| topic.name).collect())
+    let names: Vec<String> = internal
+        .into_iter()
+        .filter(|topic| topic.kind != TopicKind::Rejects)
+        .map(|topic| topic.name)
+        .collect();
+    Ok(admin
+        .topics(&names)?
+        .into_iter()
+        .map(|topic| topic.name)
+        .collect())
 }
 
 fn describe(plan: &Plan, doomed: &Doomed, to: Option<To>) -> String {
@@ -126,7 +152,9 @@ fn describe(plan: &Plan, doomed: &Doomed, to: Option<To>) -> String {
 
 fn confirmed() -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        bail!(load::Usage("nobody can be asked here: say --yes".to_owned()));
+        bail!(load::Usage(
+            "nobody can be asked here: say --yes".to_owned()
+        ));
     }
     super::print("Type yes to go on: ")?;
     let mut answer = String::new();
@@ -142,7 +170,9 @@ fn delete_topics(admin: &dyn Admin, topics: &[String]) -> anyhow::Result<()> {
         }
         std::thread::sleep(LOOK_AGAIN);
     }
-    bail!("the topics are marked for deletion but still there; run the same command again in a while")
+    bail!(
+        "the topics are marked for deletion but still there; run the same command again in a while"
+    )
 }
 
 fn delete_directory(path: &Path) -> anyhow::Result<()> {
@@ -150,16 +180,25 @@ fn delete_directory(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Offsets with facts from which source tasks go on, where the user names the place.
-fn beginnings(admin: &dyn Admin, plan: &Plan, to: Option<To>) -> anyhow::Result<Vec<CommittedOffset>> {
+fn beginnings(
+    admin: &dyn Admin,
+    plan: &Plan,
+    to: Option<To>,
+) -> anyhow::Result<Vec<CommittedOffset>> {
     let mut offsets = vec![];
     let Some(to) = to else { return Ok(offsets) };
     for sub in &plan.sub_topologies {
-        let Input::Source(source) = &sub.input else { continue };
+        let Input::Source(source) = &sub.input else {
+            continue;
+        };
         let topic = &source.spec.topic.value;
         let found = admin.topics(std::slice::from_ref(topic))?;
-        let info = found.first().with_context(|| format!("topic {topic} does not exist"))?;
-        let partitions: Vec<TopicPartition> =
-            (0..info.partitions).map(|partition| TopicPartition::new(topic.as_str(), partition)).collect();
+        let info = found
+            .first()
+            .with_context(|| format!("topic {topic} does not exist"))?;
+        let partitions: Vec<TopicPartition> = (0..info.partitions)
+            .map(|partition| TopicPartition::new(topic.as_str(), partition))
+            .collect();
         for (at, range) in partitions.iter().zip(admin.log_ranges(&partitions)?) {
             offsets.push(beginning(sub, at, range, info.id.clone(), to));
         }
@@ -179,7 +218,11 @@ fn beginning(
         To::Earliest => range.start,
         To::Latest => range.stable,
     };
-    let folds = sub.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Fold(_))).count();
+    let folds = sub
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.kind, NodeKind::Fold(_)))
+        .count();
     let facts = Facts {
         transactional_id: String::new(),
         member_id: String::new(),
@@ -189,9 +232,17 @@ fn beginning(
         fingerprint: sub.fingerprint,
         topic_id,
         time: EventTime::Source(SourceWatermark::default()),
-        counts: Counts { nodes: vec![Default::default(); sub.nodes.len()], sent: vec![0; folds], ..Counts::default() },
+        counts: Counts {
+            nodes: vec![Default::default(); sub.nodes.len()],
+            sent: vec![0; folds],
+            ..Counts::default()
+        },
         changelog: None,
         run: None,
     };
-    CommittedOffset { at: at.clone(), offset: position, metadata: facts.to_metadata() }
+    CommittedOffset {
+        at: at.clone(),
+        offset: position,
+        metadata: facts.to_metadata(),
+    }
 }

@@ -88,11 +88,17 @@ fn create(args: &CreateArgs, global: &Global) -> anyhow::Result<u8> {
     let external = external(&spec, args.partitions);
     let mut fits = make(admin, &external, &topics)?;
     // Tasks of a source follow the partitions that its topic really has.
-    let names: Vec<String> = spec.sources.iter().map(|source| source.topic.value.clone()).collect();
+    let names: Vec<String> = spec
+        .sources
+        .iter()
+        .map(|source| source.topic.value.clone())
+        .collect();
     let mut partitions = source_partitions(&spec, &admin.topics(&names)?);
     for source in &spec.sources {
         // A topic that was just made may not be described yet.
-        partitions.entry(source.name.value.clone()).or_insert(args.partitions);
+        partitions
+            .entry(source.name.value.clone())
+            .or_insert(args.partitions);
     }
     let internal = internal(&plan, &partitions);
     fits &= make(admin, &internal, &topics)?;
@@ -101,19 +107,37 @@ fn create(args: &CreateArgs, global: &Global) -> anyhow::Result<u8> {
 
 /// Partition counts of the sources' topics that are described, by the source's name.
 pub(super) fn source_partitions(spec: &TopologySpec, found: &[TopicInfo]) -> BTreeMap<String, i32> {
-    let partitions = |topic: &str| found.iter().find(|info| info.name == topic).map(|info| info.partitions);
-    let by_source = spec.sources.iter().map(|source| (source.name.value.clone(), partitions(&source.topic.value)));
-    by_source.filter_map(|(source, partitions)| Some((source, partitions?))).collect()
+    let partitions = |topic: &str| {
+        found
+            .iter()
+            .find(|info| info.name == topic)
+            .map(|info| info.partitions)
+    };
+    let by_source = spec
+        .sources
+        .iter()
+        .map(|source| (source.name.value.clone(), partitions(&source.topic.value)));
+    by_source
+        .filter_map(|(source, partitions)| Some((source, partitions?)))
+        .collect()
 }
 
 fn external(spec: &TopologySpec, partitions: i32) -> Vec<Wanted> {
-    let sources = spec.sources.iter().map(|source| ("source", &source.topic.value));
+    let sources = spec
+        .sources
+        .iter()
+        .map(|source| ("source", &source.topic.value));
     let sinks = spec.sinks.iter().map(|sink| ("sink", &sink.topic.value));
     let mut wanted: Vec<Wanted> = vec![];
     for (role, topic) in sources.chain(sinks) {
         if !wanted.iter().any(|other| other.name == *topic) {
             let partitions = Need::Any(partitions);
-            wanted.push(Wanted { name: topic.clone(), role: role.to_owned(), partitions, config: vec![] });
+            wanted.push(Wanted {
+                name: topic.clone(),
+                role: role.to_owned(),
+                partitions,
+                config: vec![],
+            });
         }
     }
     wanted
@@ -130,7 +154,10 @@ fn internal(plan: &Plan, source_partitions: &BTreeMap<String, i32>) -> Vec<Wante
         },
         config: topic.config,
     };
-    internal_topics(plan, source_partitions).into_iter().map(wanted).collect()
+    internal_topics(plan, source_partitions)
+        .into_iter()
+        .map(wanted)
+        .collect()
 }
 
 /// Makes what is missing and says per topic what was found; returns whether everything fits.
@@ -142,13 +169,25 @@ fn make(admin: &dyn Admin, wanted: &[Wanted], settings: &TopicSettings) -> anyho
         let text = match found.iter().find(|info| info.name == topic.name) {
             None => {
                 admin.create_topics(&[new_topic(topic, settings)])?;
-                format!("created  {} ({}): {} partitions", topic.name, topic.role, topic.partitions.to_make())
+                format!(
+                    "created  {} ({}): {} partitions",
+                    topic.name,
+                    topic.role,
+                    topic.partitions.to_make()
+                )
             }
             Some(info) => {
-                let config = if topic.config.is_empty() { BTreeMap::new() } else { admin.topic_config(&topic.name)? };
+                let config = if topic.config.is_empty() {
+                    BTreeMap::new()
+                } else {
+                    admin.topic_config(&topic.name)?
+                };
                 let differences = differences(topic, info.partitions, &config);
                 fits &= differences.is_empty();
-                let about = format!("{} ({}) with {} partitions", topic.name, topic.role, info.partitions);
+                let about = format!(
+                    "{} ({}) with {} partitions",
+                    topic.name, topic.role, info.partitions
+                );
                 match differences.as_slice() {
                     [] => format!("exists   {about}"),
                     some => format!("differs  {about}: {}", some.join("; ")),
@@ -167,7 +206,12 @@ fn new_topic(topic: &Wanted, settings: &TopicSettings) -> NewTopic {
         config.push(("min.insync.replicas".to_owned(), replicas.to_string()));
     }
     let partitions = topic.partitions.to_make();
-    NewTopic { name: topic.name.clone(), partitions, replication: settings.replication, config }
+    NewTopic {
+        name: topic.name.clone(),
+        partitions,
+        replication: settings.replication,
+        config,
+    }
 }
 
 /// What of an existing topic does not fit.
@@ -183,7 +227,9 @@ fn differences(topic: &Wanted, partitions: i32, config: &BTreeMap<String, String
         // Larger segments only free space later.
         let matters = key != "segment.bytes";
         if let Some(value) = config.get(key).filter(|value| matters && *value != wanted) {
-            found.push(format!("{key} is {value}, must be {wanted}, or state is lost: set it with kafka-configs"));
+            found.push(format!(
+                "{key} is {value}, must be {wanted}, or state is lost: set it with kafka-configs"
+            ));
         }
     }
     found
@@ -207,14 +253,25 @@ mod tests {
 
     fn config(retention: &str, segment: &str) -> BTreeMap<String, String> {
         let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        BTreeMap::from([entry("retention.ms", retention), entry("segment.bytes", segment)])
+        BTreeMap::from([
+            entry("retention.ms", retention),
+            entry("segment.bytes", segment),
+        ])
     }
 
     #[test]
     fn a_topic_that_would_lose_state_or_has_other_shards_differs() {
-        assert_eq!(differences(&changelog(), 16, &config("-1", "1073741824")), [] as [String; 0]);
-        assert!(differences(&changelog(), 16, &config("604800000", "33554432"))[0].contains("retention.ms"));
-        assert!(differences(&changelog(), 8, &config("-1", "33554432"))[0].contains("16 partitions"));
+        assert_eq!(
+            differences(&changelog(), 16, &config("-1", "1073741824")),
+            [] as [String; 0]
+        );
+        assert!(
+            differences(&changelog(), 16, &config("604800000", "33554432"))[0]
+                .contains("retention.ms")
+        );
+        assert!(
+            differences(&changelog(), 8, &config("-1", "33554432"))[0].contains("16 partitions")
+        );
     }
 
     #[test]
@@ -224,11 +281,21 @@ mod tests {
 
     #[test]
     fn only_internal_topics_get_the_engines_settings() {
-        let settings = TopicSettings { replication: Some(3), min_insync_replicas: Some(2) };
+        let settings = TopicSettings {
+            replication: Some(3),
+            min_insync_replicas: Some(2),
+        };
         let made = new_topic(&changelog(), &settings);
         assert_eq!((made.partitions, made.replication), (16, Some(3)));
-        assert!(made.config.contains(&("min.insync.replicas".to_owned(), "2".to_owned())));
-        let source = Wanted { partitions: Need::Any(4), config: vec![], ..changelog() };
+        assert!(
+            made.config
+                .contains(&("min.insync.replicas".to_owned(), "2".to_owned()))
+        );
+        let source = Wanted {
+            partitions: Need::Any(4),
+            config: vec![],
+            ..changelog()
+        };
         assert_eq!(new_topic(&source, &settings).config, []);
     }
 }

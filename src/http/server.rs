@@ -39,9 +39,13 @@ impl Server {
     ///
     /// # Errors
     /// The address is in use or not ours.
-    pub fn start(bind: Option<SocketAddr>, status: Arc<dyn StatusSource>) -> Result<Option<Server>, Error> {
+    pub fn start(
+        bind: Option<SocketAddr>,
+        status: Arc<dyn StatusSource>,
+    ) -> Result<Option<Server>, Error> {
         let Some(address) = bind else { return Ok(None) };
-        let listener = TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
+        let listener =
+            TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
         let bound = listener.local_addr().map_err(Error::Thread)?;
         listener.set_nonblocking(true).map_err(Error::Thread)?;
         let (stop, stopped) = oneshot::channel();
@@ -149,14 +153,21 @@ mod tests {
 
     fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
     }
 
     fn fixed() -> Arc<Fixed> {
-        Arc::new(Fixed { ready: Mutex::new(Ok(())), metrics: Metrics::new() })
+        Arc::new(Fixed {
+            ready: Mutex::new(Ok(())),
+            metrics: Metrics::new(),
+        })
     }
 
     fn start() -> (Arc<Fixed>, Server) {
@@ -175,7 +186,10 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.contains("counts/3 is parked"), "{answer}");
         let health = get(server.address(), "/health");
-        assert!(health.starts_with("HTTP/1.1 200"), "a process that is not ready is healthy");
+        assert!(
+            health.starts_with("HTTP/1.1 200"),
+            "a process that is not ready is healthy"
+        );
     }
 
     #[test]
@@ -183,7 +197,10 @@ mod tests {
         let (status, server) = start();
         status.metrics.flow.records_out.with(["output"]).inc_by(42);
         let metrics = get(server.address(), "/metrics");
-        assert!(metrics.contains("millstream_records_out_total{sink=\"output\"} 42"), "{metrics}");
+        assert!(
+            metrics.contains("millstream_records_out_total{sink=\"output\"} 42"),
+            "{metrics}"
+        );
         assert!(get(server.address(), "/status").contains("\"task\":\"clicks/0\""));
         assert!(get(server.address(), "/nothing").starts_with("HTTP/1.1 404"));
     }
@@ -192,8 +209,14 @@ mod tests {
     fn a_port_in_use_names_the_setting_and_off_starts_nothing() {
         let (_, server) = start();
         let address = server.address();
-        let error = Server::start(Some(address), fixed()).err().unwrap().to_string();
-        assert!(error.contains("http.bind") && error.contains(&address.to_string()), "{error}");
+        let error = Server::start(Some(address), fixed())
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("http.bind") && error.contains(&address.to_string()),
+            "{error}"
+        );
         assert!(Server::start(None, fixed()).unwrap().is_none());
     }
 

@@ -26,7 +26,9 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, record)) = result {
             let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert_with(|| format!("{}/{}: {error}", record.topic(), record.partition()));
+            first.get_or_insert_with(|| {
+                format!("{}/{}: {error}", record.topic(), record.partition())
+            });
         }
     }
 }
@@ -42,7 +44,10 @@ impl PlainProducer {
     /// [`Error::Refused`] for bad settings.
     pub fn new(config: &KafkaConfig) -> Result<PlainProducer> {
         let mut client = ClientConfig::new();
-        client.set("linger.ms", "20").set("compression.codec", "lz4").set("batch.num.messages", "100000");
+        client
+            .set("linger.ms", "20")
+            .set("compression.codec", "lz4")
+            .set("batch.num.messages", "100000");
         for (name, value) in &config.properties {
             client.set(name, value);
         }
@@ -52,8 +57,15 @@ impl PlainProducer {
         let reports = Reports::default();
         let producer = client
             .create_with_context(reports.clone())
-            .map_err(|error| Error::Refused { call: "kafka configuration", message: error.to_string() })?;
-        Ok(PlainProducer { producer, reports, unpolled: 0 })
+            .map_err(|error| Error::Refused {
+                call: "kafka configuration",
+                message: error.to_string(),
+            })?;
+        Ok(PlainProducer {
+            producer,
+            reports,
+            unpolled: 0,
+        })
     }
 
     /// Queues a record without key, stamped with the wall clock; waits while the queue is full.
@@ -65,7 +77,9 @@ impl PlainProducer {
         if self.unpolled >= POLL_EVERY {
             self.poll()?;
         }
-        let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(value);
+        let mut record = BaseRecord::<(), [u8]>::to(topic)
+            .partition(partition)
+            .payload(value);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -94,12 +108,19 @@ impl PlainProducer {
     /// # Errors
     /// A record was not acknowledged, or not in time.
     pub fn finish(&mut self, timeout: Duration) -> Result<()> {
-        self.producer.flush(timeout).map_err(|error| refused("flush", error.to_string()))?;
+        self.producer
+            .flush(timeout)
+            .map_err(|error| refused("flush", error.to_string()))?;
         self.check()
     }
 
     fn check(&self) -> Result<()> {
-        match &*self.reports.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self
+            .reports
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
             Some(error) => Err(refused("produce", error.clone())),
             None => Ok(()),
         }

@@ -17,7 +17,11 @@ pub struct GroupKey {
 
 impl GroupKey {
     fn show_key(&self) -> String {
-        self.key.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        self.key
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -93,7 +97,13 @@ impl AnomalyKind {
 
     /// Waiting may heal it: the row may still be on its way.
     pub fn may_heal(self) -> bool {
-        matches!(self, AnomalyKind::Lost | AnomalyKind::WrongValue | AnomalyKind::Extra | AnomalyKind::NotRejected)
+        matches!(
+            self,
+            AnomalyKind::Lost
+                | AnomalyKind::WrongValue
+                | AnomalyKind::Extra
+                | AnomalyKind::NotRejected
+        )
     }
 }
 
@@ -146,7 +156,10 @@ pub fn compare(
     let mut comparison = Comparison::default();
     let mut windows = BTreeSet::new();
     let mut seen: BTreeMap<&GroupKey, &OutputContent> = BTreeMap::new();
-    let mut order = Order { one_partition, latest: HashMap::new() };
+    let mut order = Order {
+        one_partition,
+        latest: HashMap::new(),
+    };
     for row in output {
         let content = match &row.content {
             Ok(content) => content,
@@ -157,11 +170,25 @@ pub fn compare(
         };
         order.check(&mut comparison, row, &content.group);
         if let Some(why) = &content.wrong_key {
-            comparison.report(AnomalyKind::WrongKey, Some(&content.group), row, why.clone());
+            comparison.report(
+                AnomalyKind::WrongKey,
+                Some(&content.group),
+                row,
+                why.clone(),
+            );
         }
         if let Some(first) = seen.get(&content.group) {
-            let same = if first.values == content.values { "the same values" } else { "other values" };
-            comparison.report(AnomalyKind::Duplicate, Some(&content.group), row, format!("stands there again, {same}"));
+            let same = if first.values == content.values {
+                "the same values"
+            } else {
+                "other values"
+            };
+            comparison.report(
+                AnomalyKind::Duplicate,
+                Some(&content.group),
+                row,
+                format!("stands there again, {same}"),
+            );
             continue;
         }
         seen.insert(&content.group, content);
@@ -188,7 +215,13 @@ pub fn compare(
 }
 
 impl Comparison {
-    fn report(&mut self, kind: AnomalyKind, group: Option<&GroupKey>, row: &OutputRow, detail: String) {
+    fn report(
+        &mut self,
+        kind: AnomalyKind,
+        group: Option<&GroupKey>,
+        row: &OutputRow,
+        detail: String,
+    ) {
         self.anomalies.push(Anomaly {
             kind,
             window_end: group.map(|group| group.end),
@@ -208,16 +241,27 @@ struct Order<'a> {
 
 impl<'a> Order<'a> {
     fn check(&mut self, comparison: &mut Comparison, row: &OutputRow, group: &'a GroupKey) {
-        let place = (group.key.as_slice(), (!self.one_partition).then_some(row.partition));
-        let (partition, end) = self.latest.get(&place).copied().unwrap_or((row.partition, i64::MIN));
+        let place = (
+            group.key.as_slice(),
+            (!self.one_partition).then_some(row.partition),
+        );
+        let (partition, end) = self
+            .latest
+            .get(&place)
+            .copied()
+            .unwrap_or((row.partition, i64::MIN));
         if partition != row.partition {
             let detail = format!("its rows stood on partition {partition} before");
             comparison.report(AnomalyKind::Moved, Some(group), row, detail);
         } else if group.end < end {
-            let detail = format!("comes after the window that ends {}", show_time(i128::from(end) * 1000));
+            let detail = format!(
+                "comes after the window that ends {}",
+                show_time(i128::from(end) * 1000)
+            );
             comparison.report(AnomalyKind::OutOfOrder, Some(group), row, detail);
         }
-        self.latest.insert(place, (row.partition, group.end.max(end)));
+        self.latest
+            .insert(place, (row.partition, group.end.max(end)));
     }
 }
 
@@ -236,7 +280,12 @@ fn check_values(
         .map(|((expected, observed), name)| format!("{name} is {observed}, must be {expected}"))
         .collect();
     if !wrong.is_empty() {
-        comparison.report(AnomalyKind::WrongValue, Some(&content.group), row, wrong.join("; "));
+        comparison.report(
+            AnomalyKind::WrongValue,
+            Some(&content.group),
+            row,
+            wrong.join("; "),
+        );
     }
 }
 

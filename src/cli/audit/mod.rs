@@ -79,12 +79,18 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 pub fn audit(args: &AuditArgs, global: &Global) -> anyhow::Result<u8> {
     let (spec, _) = load::topology(&args.file)?;
-    let shape = Shape::of(&spec, args.node.as_deref(), args.sink.as_deref()).map_err(load::Usage)?;
-    let timeout = duration::parse(&args.timeout).map_err(|cause| load::Usage(format!("--timeout: {cause}")))?;
+    let shape =
+        Shape::of(&spec, args.node.as_deref(), args.sink.as_deref()).map_err(load::Usage)?;
+    let timeout = duration::parse(&args.timeout)
+        .map_err(|cause| load::Usage(format!("--timeout: {cause}")))?;
     let timeout = Duration::from_millis(timeout.unsigned_abs());
     let cluster = global.connect(&format!("{}-audit", spec.app.value))?;
     let open = |topic: &str| -> anyhow::Result<TopicReader> {
-        TopicReader::open(cluster.admin.as_ref(), cluster.clients.consumer(topic)?, topic)
+        TopicReader::open(
+            cluster.admin.as_ref(),
+            cluster.clients.consumer(topic)?,
+            topic,
+        )
     };
     let mut auditor = Auditor {
         input: open(&shape.input_topic)?,
@@ -123,8 +129,12 @@ struct Auditor<'a> {
 
 impl Auditor<'_> {
     fn check_starts(&self) -> anyhow::Result<()> {
-        for (reader, topic) in [(&self.input, &self.shape.input_topic), (&self.output, &self.shape.output_topic)] {
-            if let Some((partition, start)) = reader.starts().iter().find(|(_, start)| **start > 0) {
+        for (reader, topic) in [
+            (&self.input, &self.shape.input_topic),
+            (&self.output, &self.shape.output_topic),
+        ] {
+            if let Some((partition, start)) = reader.starts().iter().find(|(_, start)| **start > 0)
+            {
                 bail!(
                     "{topic}/{partition} begins at offset {start}: its first records were deleted, and without them \
                      nothing can be proved"
@@ -139,27 +149,54 @@ impl Auditor<'_> {
         loop {
             self.read_on()?;
             if self.watermark.is_none() {
-                self.watermark = if args.until_end { Some(i64::MAX) } else { self.model.watermark(self.shape) };
+                self.watermark = if args.until_end {
+                    Some(i64::MAX)
+                } else {
+                    self.model.watermark(self.shape)
+                };
             }
             let report = self.compare(args);
             let may_heal = !report.comparison.anomalies.is_empty()
-                && report.comparison.anomalies.iter().all(|anomaly| anomaly.kind.may_heal());
+                && report
+                    .comparison
+                    .anomalies
+                    .iter()
+                    .all(|anomaly| anomaly.kind.may_heal());
             let waited = self.clock.elapsed().saturating_sub(begin);
             if !may_heal || waited >= timeout {
                 return Ok(report);
             }
-            tracing::info!(anomalies = report.comparison.anomalies.len(), "the output is not complete yet; waiting");
+            tracing::info!(
+                anomalies = report.comparison.anomalies.len(),
+                "the output is not complete yet; waiting"
+            );
             std::thread::sleep(LOOK_AGAIN.min(timeout - waited));
         }
     }
 
     /// Output before rejects before input: whatever made a row of the output, the audit has read it too.
     fn read_on(&mut self) -> anyhow::Result<()> {
-        let Auditor { shape, cluster, clock, input, output, rejects, model, book, rows, .. } = self;
+        let Auditor {
+            shape,
+            cluster,
+            clock,
+            input,
+            output,
+            rejects,
+            model,
+            book,
+            rows,
+            ..
+        } = self;
         let admin = cluster.admin.as_ref();
         output.read_on(admin, clock, &mut |fetch, record| {
             let place = (fetch.at.partition, fetch.offset(record));
-            rows.push(output::read(shape, place, fetch.key(record), fetch.value(record)));
+            rows.push(output::read(
+                shape,
+                place,
+                fetch.key(record),
+                fetch.value(record),
+            ));
         })?;
         let mut contradicted = false;
         rejects.read_on(admin, clock, &mut |fetch, record| {
@@ -188,8 +225,12 @@ impl Auditor<'_> {
         let expected = self.model.expected(shape, &self.book, self.watermark);
         let columns: Vec<String> = shape.items.iter().map(|item| item.name.clone()).collect();
         let mut comparison = compare(&expected, &self.rows, &columns, shape.one_partition());
-        comparison.anomalies.extend(self.model.judge_rejects(&self.book, args.idle_sources));
-        comparison.anomalies.extend(self.book.anomalies.iter().cloned());
+        comparison
+            .anomalies
+            .extend(self.model.judge_rejects(&self.book, args.idle_sources));
+        comparison
+            .anomalies
+            .extend(self.book.anomalies.iter().cloned());
         Report {
             node: shape.node.clone(),
             input_topic: shape.input_topic.clone(),

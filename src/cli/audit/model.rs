@@ -75,7 +75,13 @@ pub struct Model {
 impl Model {
     /// Takes one record; those of a partition come in the order of their offsets. `book` is what is known of the
     /// reject topic so far, `now_ms` the wall clock.
-    pub fn read(&mut self, shape: &Shape, book: &RejectBook, record: &InputRecord<'_>, now_ms: i64) {
+    pub fn read(
+        &mut self,
+        shape: &Shape,
+        book: &RejectBook,
+        record: &InputRecord<'_>,
+        now_ms: i64,
+    ) {
         self.counts.records += 1;
         let decided = row::read(&shape.columns, record.value)
             .and_then(|row| Ok((event_time(shape, book, record, &row, now_ms)?, row)));
@@ -88,25 +94,50 @@ impl Model {
         }
     }
 
-    fn take_row(&mut self, shape: &Shape, book: &RejectBook, place: Place, time: i64, row: Vec<Value>) {
+    fn take_row(
+        &mut self,
+        shape: &Shape,
+        book: &RejectBook,
+        place: Place,
+        time: i64,
+        row: Vec<Value>,
+    ) {
         if book.is_bad(place) {
             self.wrongly_rejected.insert(place);
         }
-        let watermark =
-            self.newest.get(&place.0).map(|newest| newest.saturating_sub(shape.event_time.out_of_orderness_ms + 1));
+        let watermark = self
+            .newest
+            .get(&place.0)
+            .map(|newest| newest.saturating_sub(shape.event_time.out_of_orderness_ms + 1));
         let newest = self.newest.entry(place.0).or_insert(time);
         *newest = time.max(*newest);
-        if shape.filter.as_ref().is_some_and(|filter| filter(&row) != Some(true)) {
+        if shape
+            .filter
+            .as_ref()
+            .is_some_and(|filter| filter(&row) != Some(true))
+        {
             self.counts.filtered += 1;
             return;
         }
-        let Some(end) = shape.window_end(time) else { return };
+        let Some(end) = shape.window_end(time) else {
+            return;
+        };
         let possibly_late = watermark.is_some_and(|watermark| end - 1 <= watermark);
         self.counts.possibly_late += u64::from(possibly_late);
         if possibly_late || book.is_late(place) || book.in_late_range(place) {
-            self.apart.insert(place, Apart { end, row, on_time: !possibly_late });
+            self.apart.insert(
+                place,
+                Apart {
+                    end,
+                    row,
+                    on_time: !possibly_late,
+                },
+            );
         } else {
-            let group = self.groups.entry(GroupKey { end, key: key_of(shape, &row) });
+            let group = self.groups.entry(GroupKey {
+                end,
+                key: key_of(shape, &row),
+            });
             group.or_insert_with(|| Group::new(shape)).add(shape, &row);
         }
     }
@@ -125,36 +156,67 @@ impl Model {
 
     /// The watermark at the end of the input: the least of the partitions that have data; `None` without any.
     pub fn watermark(&self, shape: &Shape) -> Option<i64> {
-        self.newest.values().min().map(|newest| newest.saturating_sub(shape.event_time.out_of_orderness_ms + 1))
+        self.newest
+            .values()
+            .min()
+            .map(|newest| newest.saturating_sub(shape.event_time.out_of_orderness_ms + 1))
     }
 
     /// What the output must be. Windows up to `watermark` must be there.
-    pub fn expected(&self, shape: &Shape, book: &RejectBook, watermark: Option<i64>) -> BTreeMap<GroupKey, Expected> {
+    pub fn expected(
+        &self,
+        shape: &Shape,
+        book: &RejectBook,
+        watermark: Option<i64>,
+    ) -> BTreeMap<GroupKey, Expected> {
         let mut touched: BTreeMap<GroupKey, (Group, bool)> = BTreeMap::new();
         for (place, apart) in &self.apart {
-            let key = GroupKey { end: apart.end, key: key_of(shape, &apart.row) };
+            let key = GroupKey {
+                end: apart.end,
+                key: key_of(shape, &apart.row),
+            };
             let (group, undecided) = touched.entry(key).or_insert_with_key(|key| {
-                (self.groups.get(key).cloned().unwrap_or_else(|| Group::new(shape)), false)
+                (
+                    self.groups
+                        .get(key)
+                        .cloned()
+                        .unwrap_or_else(|| Group::new(shape)),
+                    false,
+                )
             });
             // A range tells how many rows of one group came late, not which group.
-            *undecided |= book.in_late_range(*place) || !apart.on_time && shape.late == LatePolicy::Drop;
+            *undecided |=
+                book.in_late_range(*place) || !apart.on_time && shape.late == LatePolicy::Drop;
             if !book.is_late(*place) {
                 group.add(shape, &apart.row);
             }
         }
-        let must_be_there = |key: &GroupKey| watermark.is_some_and(|watermark| key.end - 1 <= watermark);
+        let must_be_there =
+            |key: &GroupKey| watermark.is_some_and(|watermark| key.end - 1 <= watermark);
         let mut expected: BTreeMap<GroupKey, Expected> = BTreeMap::new();
         for (key, group) in &self.groups {
             if !touched.contains_key(key) {
                 let row = group.row(shape, key);
-                expected.insert(key.clone(), Expected { row, closed: must_be_there(key) });
+                expected.insert(
+                    key.clone(),
+                    Expected {
+                        row,
+                        closed: must_be_there(key),
+                    },
+                );
             }
         }
         for (key, (group, undecided)) in touched {
             let certain = self.groups.contains_key(&key);
             if undecided {
                 let closed = certain && must_be_there(&key);
-                expected.insert(key, Expected { row: ExpectedRow::Undecided, closed });
+                expected.insert(
+                    key,
+                    Expected {
+                        row: ExpectedRow::Undecided,
+                        closed,
+                    },
+                );
             } else if group.rows > 0 {
                 let row = group.row(shape, &key);
                 let closed = must_be_there(&key);
@@ -170,25 +232,56 @@ impl Model {
         let mut found = vec![];
         let mut report = |kind, place: Place, detail: String| {
             let key = format!("input {}/{}", place.0, place.1);
-            found.push(Anomaly { kind, window_end: None, key, place: None, detail });
+            found.push(Anomaly {
+                kind,
+                window_end: None,
+                key,
+                place: None,
+                detail,
+            });
         };
         for (place, why) in &self.bad {
             if !book.is_bad(*place) {
-                report(AnomalyKind::NotRejected, *place, format!("stands in no reject record: {why}"));
+                report(
+                    AnomalyKind::NotRejected,
+                    *place,
+                    format!("stands in no reject record: {why}"),
+                );
             }
         }
         for place in &self.wrongly_rejected {
-            let causes = book.records.get(place).map(|causes| causes.join(", ")).unwrap_or_default();
-            report(AnomalyKind::WronglyRejected, *place, format!("nothing is wrong with it, rejected as {causes}"));
+            let causes = book
+                .records
+                .get(place)
+                .map(|causes| causes.join(", "))
+                .unwrap_or_default();
+            report(
+                AnomalyKind::WronglyRejected,
+                *place,
+                format!("nothing is wrong with it, rejected as {causes}"),
+            );
         }
         if !idle_sources {
-            for (place, _) in self.apart.iter().filter(|(place, apart)| apart.on_time && book.is_late(**place)) {
-                let detail = "rejected as late, but its partition's watermark had not passed its window".to_owned();
+            for (place, _) in self
+                .apart
+                .iter()
+                .filter(|(place, apart)| apart.on_time && book.is_late(**place))
+            {
+                let detail =
+                    "rejected as late, but its partition's watermark had not passed its window"
+                        .to_owned();
                 report(AnomalyKind::LateOnTime, *place, detail);
             }
             for range in &book.late_ranges {
-                let detail = format!("{} rows up to offset {} rejected as late, folded on time", range.rows, range.last);
-                report(AnomalyKind::LateOnTime, (range.partition, range.first), detail);
+                let detail = format!(
+                    "{} rows up to offset {} rejected as late, folded on time",
+                    range.rows, range.last
+                );
+                report(
+                    AnomalyKind::LateOnTime,
+                    (range.partition, range.first),
+                    detail,
+                );
             }
         }
         found
@@ -203,35 +296,66 @@ fn event_time(
     row: &[Value],
     now_ms: i64,
 ) -> Result<i64, String> {
-    let Value::Time(us) = &row[shape.time] else { return Err("the event time is null".to_owned()) };
-    let time = i64::try_from(us.div_euclid(1000)).map_err(|_| "the event time is out of range".to_owned())?;
+    let Value::Time(us) = &row[shape.time] else {
+        return Err("the event time is null".to_owned());
+    };
+    let time = i64::try_from(us.div_euclid(1000))
+        .map_err(|_| "the event time is out of range".to_owned())?;
     let valid = &shape.event_time;
     if time < valid.valid_from_ms {
-        return Err(format!("the event time {time} lies before {}", valid.valid_from_ms));
+        return Err(format!(
+            "the event time {time} lies before {}",
+            valid.valid_from_ms
+        ));
     }
-    let Some(ahead) = valid.valid_ahead_ms else { return Ok(time) };
+    let Some(ahead) = valid.valid_ahead_ms else {
+        return Ok(time);
+    };
     // The engine compared with its wall clock when it read the record, some time between the record's timestamp and
     // now: in between only the reject topic knows.
     let too_far = time > now_ms.saturating_add(ahead)
         || time > record.timestamp.saturating_add(ahead) && book.is_bad(record.place);
-    if too_far { Err(format!("the event time {time} lies too far ahead")) } else { Ok(time) }
+    if too_far {
+        Err(format!("the event time {time} lies too far ahead"))
+    } else {
+        Ok(time)
+    }
 }
 
 fn key_of(shape: &Shape, row: &[Value]) -> Vec<Value> {
-    shape.keys.iter().map(|column| row[*column].clone()).collect()
+    shape
+        .keys
+        .iter()
+        .map(|column| row[*column].clone())
+        .collect()
 }
 
 impl Group {
     fn new(shape: &Shape) -> Group {
-        let empty = Accumulator { count: 0, exact: Some(Exact::new(0, 0)), double: 0.0, best: None };
-        Group { rows: 0, accumulators: vec![empty; shape.aggregates.len()] }
+        let empty = Accumulator {
+            count: 0,
+            exact: Some(Exact::new(0, 0)),
+            double: 0.0,
+            best: None,
+        };
+        Group {
+            rows: 0,
+            accumulators: vec![empty; shape.aggregates.len()],
+        }
     }
 
     fn add(&mut self, shape: &Shape, row: &[Value]) {
         self.rows += 1;
         for (aggregate, accumulator) in shape.aggregates.iter().zip(&mut self.accumulators) {
-            if aggregate.filter.as_ref().is_none_or(|filter| filter(row) == Some(true)) {
-                accumulator.add(aggregate.function, aggregate.argument.map(|column| &row[column]));
+            if aggregate
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter(row) == Some(true))
+            {
+                accumulator.add(
+                    aggregate.function,
+                    aggregate.argument.map(|column| &row[column]),
+                );
             }
         }
     }
@@ -273,8 +397,16 @@ impl Accumulator {
             }
             (Function::Sum | Function::Avg, Value::Double(number)) => self.double += number.get(),
             (Function::Min | Function::Max, _) => {
-                let wanted = if function == Function::Min { Ordering::Less } else { Ordering::Greater };
-                if self.best.as_ref().is_none_or(|best| value.compare(best) == Some(wanted)) {
+                let wanted = if function == Function::Min {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                };
+                if self
+                    .best
+                    .as_ref()
+                    .is_none_or(|best| value.compare(best) == Some(wanted))
+                {
                     self.best = Some(value.clone());
                 }
             }
@@ -293,7 +425,9 @@ impl Accumulator {
                 Some(exact) if exact != Exact::new(0, 0) => exact.as_f64() / self.count as f64,
                 _ => self.double / self.count as f64,
             })),
-            Function::Sum if aggregate.kind == ValueKind::Double => Value::Double(Double::new(self.double)),
+            Function::Sum if aggregate.kind == ValueKind::Double => {
+                Value::Double(Double::new(self.double))
+            }
             Function::Sum => {
                 let sum = self.exact?;
                 if aggregate.must_fit_i64 && i64::try_from(sum.as_integer()?).is_err() {

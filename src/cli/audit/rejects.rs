@@ -35,36 +35,63 @@ pub struct RejectBook {
 
 impl RejectBook {
     pub fn is_late(&self, place: Place) -> bool {
-        self.records.get(&place).is_some_and(|causes| causes.iter().any(|cause| cause == "late"))
+        self.records
+            .get(&place)
+            .is_some_and(|causes| causes.iter().any(|cause| cause == "late"))
     }
 
     pub fn in_late_range(&self, (partition, offset): Place) -> bool {
-        self.late_ranges.iter().any(|r| r.partition == partition && (r.first..=r.last).contains(&offset))
+        self.late_ranges
+            .iter()
+            .any(|r| r.partition == partition && (r.first..=r.last).contains(&offset))
     }
 
     /// Whether the record was rejected for another cause than being late.
     pub fn is_bad(&self, place: Place) -> bool {
-        self.records.get(&place).is_some_and(|causes| causes.iter().any(|cause| cause != "late"))
+        self.records
+            .get(&place)
+            .is_some_and(|causes| causes.iter().any(|cause| cause != "late"))
     }
 
     pub fn late_records(&self) -> usize {
-        self.records.values().filter(|causes| causes.iter().any(|cause| cause == "late")).count()
+        self.records
+            .values()
+            .filter(|causes| causes.iter().any(|cause| cause == "late"))
+            .count()
     }
 
     /// Takes a record of the reject topic; returns the input records that it names, as partition, first, last offset.
-    pub fn read(&mut self, shape: &Shape, at: Place, value: Option<&[u8]>) -> Option<(i32, i64, i64)> {
+    pub fn read(
+        &mut self,
+        shape: &Shape,
+        at: Place,
+        value: Option<&[u8]>,
+    ) -> Option<(i32, i64, i64)> {
         let document: Option<Json> = value.and_then(|bytes| serde_json::from_slice(bytes).ok());
         let Some(document) = document else {
-            self.report(AnomalyKind::Unreadable, at, "a reject record that is no JSON".to_owned());
+            self.report(
+                AnomalyKind::Unreadable,
+                at,
+                "a reject record that is no JSON".to_owned(),
+            );
             return None;
         };
-        let text = |field: &str| document.get(field).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let text = |field: &str| {
+            document
+                .get(field)
+                .and_then(Json::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let number = |field: &str| document.get(field).and_then(Json::as_i64);
         let (cause, node, topic) = (text("cause"), text("node"), text("topic"));
         if shape.others.contains(&node) {
             return None;
         }
-        let (Some(partition), Some(first)) = (number("partition"), number("first_offset").or(number("offset"))) else {
+        let (Some(partition), Some(first)) = (
+            number("partition"),
+            number("first_offset").or(number("offset")),
+        ) else {
             self.derived += 1;
             return None;
         };
@@ -73,20 +100,41 @@ impl RejectBook {
         }
         let partition = i32::try_from(partition).ok()?;
         if let Some(last) = number("last_offset").filter(|last| *last >= first) {
-            let rows = number("rows").and_then(|rows| u64::try_from(rows).ok()).unwrap_or_default();
-            self.late_ranges.push(LateRange { partition, first, last, rows });
+            let rows = number("rows")
+                .and_then(|rows| u64::try_from(rows).ok())
+                .unwrap_or_default();
+            self.late_ranges.push(LateRange {
+                partition,
+                first,
+                last,
+                rows,
+            });
             return Some((partition, first, last));
         }
-        if !self.seen.insert((node.clone(), cause.clone(), (partition, first))) {
-            let detail = format!("record {partition}/{first} was rejected by {node} as {cause} more than once");
+        if !self
+            .seen
+            .insert((node.clone(), cause.clone(), (partition, first)))
+        {
+            let detail = format!(
+                "record {partition}/{first} was rejected by {node} as {cause} more than once"
+            );
             self.report(AnomalyKind::DuplicateReject, at, detail);
         }
-        self.records.entry((partition, first)).or_default().push(cause);
+        self.records
+            .entry((partition, first))
+            .or_default()
+            .push(cause);
         Some((partition, first, first))
     }
 
     fn report(&mut self, kind: AnomalyKind, (partition, offset): Place, detail: String) {
-        self.anomalies.push(Anomaly { kind, window_end: None, key: String::new(), place: Some((partition, offset)), detail });
+        self.anomalies.push(Anomaly {
+            kind,
+            window_end: None,
+            key: String::new(),
+            place: Some((partition, offset)),
+            detail,
+        });
     }
 }
 
@@ -103,19 +151,38 @@ mod tests {
         let mut read = |offset, text: &str| book.read(&shape, (0, offset), Some(text.as_bytes()));
         let late = r#"{"cause":"late","node":"counts","topic":"input","partition":2,"offset":7}"#;
         assert_eq!(read(0, late), Some((2, 7, 7)));
-        read(1, r#"{"cause":"malformed","node":"clicks","topic":"input","partition":2,"offset":8}"#);
-        read(2, r#"{"cause":"malformed","node":"clicks","topic":"elsewhere","partition":2,"offset":9}"#);
-        read(3, r#"{"cause":"late","node":"counts","topic":"input","partition":1,"offset":5,"last_offset":9,"rows":3}"#);
-        read(4, r#"{"cause":"expression","node":"counts","topic":null,"partition":null,"offset":null}"#);
+        read(
+            1,
+            r#"{"cause":"malformed","node":"clicks","topic":"input","partition":2,"offset":8}"#,
+        );
+        read(
+            2,
+            r#"{"cause":"malformed","node":"clicks","topic":"elsewhere","partition":2,"offset":9}"#,
+        );
+        read(
+            3,
+            r#"{"cause":"late","node":"counts","topic":"input","partition":1,"offset":5,"last_offset":9,"rows":3}"#,
+        );
+        read(
+            4,
+            r#"{"cause":"expression","node":"counts","topic":null,"partition":null,"offset":null}"#,
+        );
         assert!(book.is_late((2, 7)) && !book.is_bad((2, 7)));
         assert!(book.is_bad((2, 8)) && !book.is_late((2, 8)));
         assert!(!book.is_bad((2, 9)), "another topic's record");
-        assert!(book.in_late_range((1, 9)) && !book.in_late_range((1, 10)) && !book.in_late_range((0, 9)));
+        assert!(
+            book.in_late_range((1, 9))
+                && !book.in_late_range((1, 10))
+                && !book.in_late_range((0, 9))
+        );
         assert_eq!((book.derived, book.late_records()), (1, 1));
         assert!(book.anomalies.is_empty());
         book.read(&shape, (0, 5), Some(late.as_bytes()));
         book.read(&shape, (0, 6), Some(b"{"));
         let kinds: Vec<AnomalyKind> = book.anomalies.iter().map(|anomaly| anomaly.kind).collect();
-        assert_eq!(kinds, [AnomalyKind::DuplicateReject, AnomalyKind::Unreadable]);
+        assert_eq!(
+            kinds,
+            [AnomalyKind::DuplicateReject, AnomalyKind::Unreadable]
+        );
     }
 }

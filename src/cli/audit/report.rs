@@ -37,7 +37,13 @@ impl Report {
 
     /// One line: what was checked and what came out.
     fn summary(&self) -> String {
-        let Comparison { windows, rows, undecided, open, anomalies } = &self.comparison;
+        let Comparison {
+            windows,
+            rows,
+            undecided,
+            open,
+            anomalies,
+        } = &self.comparison;
         let mut text = format!("checked {windows} windows, {rows} rows: ");
         let verdict = match anomalies.len() {
             0 if *rows == 0 => "FAILED, nothing was there to be checked".to_owned(),
@@ -52,7 +58,10 @@ impl Report {
             let _ = write!(text, " ({open} rows of windows that are still open)");
         }
         if *undecided > 0 {
-            let _ = write!(text, " ({undecided} rows cannot be decided: late rows are dropped, not rejected)");
+            let _ = write!(
+                text,
+                " ({undecided} rows cannot be decided: late rows are dropped, not rejected)"
+            );
         }
         text
     }
@@ -69,11 +78,22 @@ impl Report {
         let mut text = String::new();
         let anomalies = &self.comparison.anomalies;
         if !anomalies.is_empty() {
-            let _ = writeln!(text, "{:<18} {:<24} {:<20} {:<12} what", "anomaly", "window end", "key", "at");
+            let _ = writeln!(
+                text,
+                "{:<18} {:<24} {:<20} {:<12} what",
+                "anomaly", "window end", "key", "at"
+            );
         }
         for anomaly in anomalies.iter().take(LISTED) {
-            let Anomaly { kind, key, detail, .. } = anomaly;
-            let _ = writeln!(text, "{kind:<18} {:<24} {key:<20} {:<12} {detail}", end(anomaly), place(anomaly));
+            let Anomaly {
+                kind, key, detail, ..
+            } = anomaly;
+            let _ = writeln!(
+                text,
+                "{kind:<18} {:<24} {key:<20} {:<12} {detail}",
+                end(anomaly),
+                place(anomaly)
+            );
         }
         if anomalies.len() > LISTED {
             let _ = writeln!(text, "… and {} more", anomalies.len() - LISTED);
@@ -81,7 +101,12 @@ impl Report {
         for (kind, count) in self.by_kind() {
             let _ = writeln!(text, "{kind}: {count}");
         }
-        let InputCounts { records, bad, filtered, possibly_late } = self.input;
+        let InputCounts {
+            records,
+            bad,
+            filtered,
+            possibly_late,
+        } = self.input;
         let _ = writeln!(
             text,
             "{}: {records} records ({bad} no rows, {filtered} filtered, {possibly_late} possibly late, {} rejected as \
@@ -93,7 +118,11 @@ impl Report {
     }
 
     pub fn json(&self) -> Json {
-        let counts: BTreeMap<&str, usize> = self.by_kind().into_iter().map(|(kind, n)| (kind.as_str(), n)).collect();
+        let counts: BTreeMap<&str, usize> = self
+            .by_kind()
+            .into_iter()
+            .map(|(kind, n)| (kind.as_str(), n))
+            .collect();
         let listed: Vec<Json> = self
             .comparison
             .anomalies
@@ -135,11 +164,17 @@ impl Report {
 }
 
 fn end(anomaly: &Anomaly) -> String {
-    anomaly.window_end.map(|end| show_time(i128::from(end) * 1000)).unwrap_or_default()
+    anomaly
+        .window_end
+        .map(|end| show_time(i128::from(end) * 1000))
+        .unwrap_or_default()
 }
 
 fn place(anomaly: &Anomaly) -> String {
-    anomaly.place.map(|(partition, offset)| format!("{partition}/{offset}")).unwrap_or_default()
+    anomaly
+        .place
+        .map(|(partition, offset)| format!("{partition}/{offset}"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -151,7 +186,10 @@ mod tests {
             node: "counts".to_owned(),
             input_topic: "input".to_owned(),
             output_topic: "output".to_owned(),
-            input: InputCounts { records: 9, ..InputCounts::default() },
+            input: InputCounts {
+                records: 9,
+                ..InputCounts::default()
+            },
             output_records: 3,
             late_rejects: 0,
             derived_rejects: 0,
@@ -169,12 +207,44 @@ mod tests {
             place: None,
             detail: "gone".to_owned(),
         };
-        let checked = Comparison { windows: 2, rows: 3, ..Comparison::default() };
+        let checked = Comparison {
+            windows: 2,
+            rows: 3,
+            ..Comparison::default()
+        };
         let cases = [
-            (report(checked.clone(), false), true, "checked 2 windows, 3 rows: ok"),
-            (report(Comparison::default(), false), false, "nothing was there"),
-            (report(Comparison { undecided: 1, ..checked.clone() }, true), false, "1 rows are undecided"),
-            (report(Comparison { anomalies: vec![anomaly.clone(); 60], ..checked }, false), false, "60 anomalies"),
+            (
+                report(checked.clone(), false),
+                true,
+                "checked 2 windows, 3 rows: ok",
+            ),
+            (
+                report(Comparison::default(), false),
+                false,
+                "nothing was there",
+            ),
+            (
+                report(
+                    Comparison {
+                        undecided: 1,
+                        ..checked.clone()
+                    },
+                    true,
+                ),
+                false,
+                "1 rows are undecided",
+            ),
+            (
+                report(
+                    Comparison {
+                        anomalies: vec![anomaly.clone(); 60],
+                        ..checked
+                    },
+                    false,
+                ),
+                false,
+                "60 anomalies",
+            ),
         ];
         for (report, ok, said) in cases {
             assert_eq!(report.ok(), ok);
@@ -193,11 +263,24 @@ mod tests {
             place: Some((1, 7)),
             detail: "again".to_owned(),
         };
-        let report = report(Comparison { rows: 1, anomalies: vec![anomaly; 60], ..Comparison::default() }, false);
+        let report = report(
+            Comparison {
+                rows: 1,
+                anomalies: vec![anomaly; 60],
+                ..Comparison::default()
+            },
+            false,
+        );
         let text = report.text();
         assert_eq!(text.matches("again").count(), LISTED);
-        assert!(text.contains("… and 10 more") && text.contains("duplicate: 60"), "{text}");
-        assert!(text.contains("1970-01-01T00:00:15Z") && text.contains("1/7"), "{text}");
+        assert!(
+            text.contains("… and 10 more") && text.contains("duplicate: 60"),
+            "{text}"
+        );
+        assert!(
+            text.contains("1970-01-01T00:00:15Z") && text.contains("1/7"),
+            "{text}"
+        );
         assert_eq!(report.json()["anomaly_counts"]["duplicate"], 60);
     }
 }

@@ -19,7 +19,9 @@ pub fn kind_of(column: &ColumnType) -> ValueKind {
         ColumnType::Boolean => ValueKind::Bool,
         ColumnType::Int32 | ColumnType::Int64 | ColumnType::Decimal { .. } => ValueKind::Exact,
         ColumnType::Double => ValueKind::Double,
-        ColumnType::TimestampMs | ColumnType::TimestampS | ColumnType::Timestamp { .. } => ValueKind::Time,
+        ColumnType::TimestampMs | ColumnType::TimestampS | ColumnType::Timestamp { .. } => {
+            ValueKind::Time
+        }
         ColumnType::Date => ValueKind::Date,
     }
 }
@@ -35,7 +37,10 @@ pub fn read(columns: &[ColumnSpec], record: Option<&[u8]>) -> Result<Vec<Value>,
     if !document.is_object() {
         return Err("the document is not an object".to_owned());
     }
-    columns.iter().map(|column| read_column(column, &document)).collect()
+    columns
+        .iter()
+        .map(|column| read_column(column, &document))
+        .collect()
 }
 
 fn read_column(column: &ColumnSpec, document: &Json) -> Result<Value, String> {
@@ -45,13 +50,18 @@ fn read_column(column: &ColumnSpec, document: &Json) -> Result<Value, String> {
         found = match found {
             Some(Json::Object(fields)) => fields.get(field),
             Some(Json::Null) | None => None,
-            Some(_) => return Err(format!("column {name}: its path leads through something that is no object")),
+            Some(_) => {
+                return Err(format!(
+                    "column {name}: its path leads through something that is no object"
+                ));
+            }
         };
     }
     match found {
         None | Some(Json::Null) if column.required => Err(format!("column {name} is required")),
         None | Some(Json::Null) => Ok(Value::Null),
-        Some(json) => read_value(&column.kind, json).ok_or_else(|| format!("column {name}: {json} is of another type")),
+        Some(json) => read_value(&column.kind, json)
+            .ok_or_else(|| format!("column {name}: {json} is of another type")),
     }
 }
 
@@ -59,26 +69,38 @@ fn read_value(kind: &ColumnType, json: &Json) -> Option<Value> {
     match (kind, json) {
         (ColumnType::String, Json::String(text)) => Some(Value::Text(text.clone())),
         (ColumnType::Boolean, Json::Bool(value)) => Some(Value::Bool(*value)),
-        (ColumnType::Int32, Json::Number(number)) => {
-            number.as_str().parse::<i32>().ok().map(|value| Value::integer(value.into()))
-        }
-        (ColumnType::Int64, Json::Number(number)) => {
-            number.as_str().parse::<i64>().ok().map(|value| Value::integer(value.into()))
-        }
+        (ColumnType::Int32, Json::Number(number)) => number
+            .as_str()
+            .parse::<i32>()
+            .ok()
+            .map(|value| Value::integer(value.into())),
+        (ColumnType::Int64, Json::Number(number)) => number
+            .as_str()
+            .parse::<i64>()
+            .ok()
+            .map(|value| Value::integer(value.into())),
         (ColumnType::Double, Json::Number(number)) => {
             let value: f64 = number.as_str().parse().ok()?;
-            value.is_finite().then(|| Value::Double(super::value::Double::new(value)))
+            value
+                .is_finite()
+                .then(|| Value::Double(super::value::Double::new(value)))
         }
         (ColumnType::Decimal { precision, scale }, Json::Number(number)) => {
             let exact = Exact::parse(number.as_str())?;
             let scale = u32::try_from(*scale).ok()?;
-            let fits = exact.scale() <= scale && exact.whole_digits() + scale <= u32::from(*precision);
+            let fits =
+                exact.scale() <= scale && exact.whole_digits() + scale <= u32::from(*precision);
             fits.then_some(Value::Exact(exact))
         }
-        (ColumnType::TimestampMs, Json::Number(number)) => number.as_str().parse().ok().map(Value::time_ms),
-        (ColumnType::TimestampS, Json::Number(number)) => {
-            number.as_str().parse::<i64>().ok()?.checked_mul(1000).map(Value::time_ms)
+        (ColumnType::TimestampMs, Json::Number(number)) => {
+            number.as_str().parse().ok().map(Value::time_ms)
         }
+        (ColumnType::TimestampS, Json::Number(number)) => number
+            .as_str()
+            .parse::<i64>()
+            .ok()?
+            .checked_mul(1000)
+            .map(Value::time_ms),
         (ColumnType::Timestamp { pattern }, Json::String(text)) => {
             let us = match pattern {
                 None => parse_time(text)?,
@@ -175,15 +197,37 @@ mod tests {
         nested.path = vec!["user".to_owned(), "name".to_owned()];
         let mut required = column("n", ColumnType::Int64);
         required.required = true;
-        let columns =
-            [column("t", ColumnType::TimestampMs), nested, required, column("d", ColumnType::Decimal { precision: 5, scale: 2 })];
+        let columns = [
+            column("t", ColumnType::TimestampMs),
+            nested,
+            required,
+            column(
+                "d",
+                ColumnType::Decimal {
+                    precision: 5,
+                    scale: 2,
+                },
+            ),
+        ];
         let good = [
-            (r#"{"t":1,"n":2,"other":[{"a":1.5}]}"#, "1970-01-01T00:00:00.001Z NULL 2 NULL"),
-            (r#"{"n":-9223372036854775808,"user":{"name":"x"},"d":123.40}"#, "NULL x -9223372036854775808 123.4"),
+            (
+                r#"{"t":1,"n":2,"other":[{"a":1.5}]}"#,
+                "1970-01-01T00:00:00.001Z NULL 2 NULL",
+            ),
+            (
+                r#"{"n":-9223372036854775808,"user":{"name":"x"},"d":123.40}"#,
+                "NULL x -9223372036854775808 123.4",
+            ),
         ];
         for (text, shown) in good {
             let row = read(&columns, Some(text.as_bytes())).unwrap();
-            assert_eq!(row.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), shown);
+            assert_eq!(
+                row.iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                shown
+            );
         }
         let bad = [
             r#"{"t":1}"#,
@@ -213,8 +257,14 @@ mod tests {
         let columns = [column("t", ColumnType::Timestamp { pattern: None })];
         let row = read(&columns, Some(br#"{"t":"1970-01-01T00:00:01.0019+00:00"}"#)).unwrap();
         assert_eq!(row, [Value::time_ms(1001)]);
-        let pattern = ColumnType::Timestamp { pattern: Some("%d.%m.%Y %H:%M:%S".to_owned()) };
-        let row = read(&[column("t", pattern)], Some(br#"{"t":"02.01.1970 00:00:00"}"#)).unwrap();
+        let pattern = ColumnType::Timestamp {
+            pattern: Some("%d.%m.%Y %H:%M:%S".to_owned()),
+        };
+        let row = read(
+            &[column("t", pattern)],
+            Some(br#"{"t":"02.01.1970 00:00:00"}"#),
+        )
+        .unwrap();
         assert_eq!(row, [Value::time_ms(86_400_000)]);
     }
 }

@@ -7,8 +7,8 @@ use super::row::kind_of;
 use super::sql::{self, Comparison, Condition, Function, Operand, What};
 use super::value::{OutputFormat, Value, ValueKind};
 use crate::spec::{
-    ColumnSpec, ColumnType, EventTimeSpec, LatePolicy, NodeSpec, SinkSpec, SourceSpec, Start, TimestampFormat,
-    TopologySpec,
+    ColumnSpec, ColumnType, EventTimeSpec, LatePolicy, NodeSpec, SinkSpec, SourceSpec, Start,
+    TimestampFormat, TopologySpec,
 };
 use std::cmp::Ordering;
 
@@ -73,7 +73,9 @@ pub enum ItemFrom {
 impl Shape {
     /// End of the window of an event time, ms since 1970; `None` beyond 64 bits.
     pub fn window_end(&self, time_ms: i64) -> Option<i64> {
-        let into = time_ms.checked_sub(self.offset_ms)?.rem_euclid(self.size_ms);
+        let into = time_ms
+            .checked_sub(self.offset_ms)?
+            .rem_euclid(self.size_ms);
         time_ms.checked_sub(into)?.checked_add(self.size_ms)
     }
 
@@ -87,11 +89,22 @@ impl Shape {
     ///
     /// # Errors
     /// What does not fit the shape.
-    pub fn of(spec: &TopologySpec, node: Option<&str>, sink: Option<&str>) -> Result<Shape, String> {
+    pub fn of(
+        spec: &TopologySpec,
+        node: Option<&str>,
+        sink: Option<&str>,
+    ) -> Result<Shape, String> {
         let sink = choose_sink(spec, node, sink)?;
-        let node = spec.nodes.iter().find(|n| n.name.value == sink.from.value).ok_or_else(|| {
-            format!("sink `{}` is fed by `{}`, which is no windowed node", sink.name.value, sink.from.value)
-        })?;
+        let node = spec
+            .nodes
+            .iter()
+            .find(|n| n.name.value == sink.from.value)
+            .ok_or_else(|| {
+                format!(
+                    "sink `{}` is fed by `{}`, which is no windowed node",
+                    sink.name.value, sink.from.value
+                )
+            })?;
         of_node(spec, node, sink).map_err(|found| {
             format!(
                 "audit cannot check node `{}`: {found}. It checks source → TUMBLE with COUNT, SUM, MIN, MAX, AVG of \
@@ -102,7 +115,11 @@ impl Shape {
     }
 }
 
-fn choose_sink<'a>(spec: &'a TopologySpec, node: Option<&str>, sink: Option<&str>) -> Result<&'a SinkSpec, String> {
+fn choose_sink<'a>(
+    spec: &'a TopologySpec,
+    node: Option<&str>,
+    sink: Option<&str>,
+) -> Result<&'a SinkSpec, String> {
     let fits = |s: &&SinkSpec| {
         node.is_none_or(|name| s.from.value == name) && sink.is_none_or(|name| s.name.value == name)
     };
@@ -112,7 +129,10 @@ fn choose_sink<'a>(spec: &'a TopologySpec, node: Option<&str>, sink: Option<&str
         [] => Err("no sink of the file fits --node and --sink".to_owned()),
         several => {
             let names: Vec<&str> = several.iter().map(|s| s.name.value.as_str()).collect();
-            Err(format!("the file has several sinks: choose with --sink one of {}", names.join(", ")))
+            Err(format!(
+                "the file has several sinks: choose with --sink one of {}",
+                names.join(", ")
+            ))
         }
     }
 }
@@ -120,10 +140,15 @@ fn choose_sink<'a>(spec: &'a TopologySpec, node: Option<&str>, sink: Option<&str
 fn of_node(spec: &TopologySpec, node: &NodeSpec, sink: &SinkSpec) -> Result<Shape, String> {
     let query = sql::parse(&node.sql.value)?;
     let source = find_source(spec, &query.source)?;
-    let event_time =
-        source.event_time.clone().ok_or_else(|| format!("source `{}` has no event time", source.name.value))?;
+    let event_time = source
+        .event_time
+        .clone()
+        .ok_or_else(|| format!("source `{}` has no event time", source.name.value))?;
     if event_time.column.value != query.time {
-        return Err(format!("`{}` is not the event time of source `{}`", query.time, source.name.value));
+        return Err(format!(
+            "`{}` is not the event time of source `{}`",
+            query.time, source.name.value
+        ));
     }
     let columns = Columns(&source.columns);
     let mut shape = Shape {
@@ -139,7 +164,11 @@ fn of_node(spec: &TopologySpec, node: &NodeSpec, sink: &SinkSpec) -> Result<Shap
         event_time,
         size_ms: query.size_ms,
         offset_ms: query.offset_ms,
-        filter: query.filter.as_ref().map(|filter| columns.bind(filter)).transpose()?,
+        filter: query
+            .filter
+            .as_ref()
+            .map(|filter| columns.bind(filter))
+            .transpose()?,
         keys: vec![],
         aggregates: vec![],
         items: vec![],
@@ -150,40 +179,64 @@ fn of_node(spec: &TopologySpec, node: &NodeSpec, sink: &SinkSpec) -> Result<Shap
         },
         record_key: vec![],
     };
-    for name in query.group.iter().filter(|name| window_column(name).is_none()) {
+    for name in query
+        .group
+        .iter()
+        .filter(|name| window_column(name).is_none())
+    {
         shape.keys.push(columns.find(name)?);
     }
     for item in &query.items {
         let (kind, from) = bind_item(&mut shape, columns, &item.what)?;
-        shape.items.push(OutputItem { name: item.name.clone(), kind, from });
+        shape.items.push(OutputItem {
+            name: item.name.clone(),
+            kind,
+            from,
+        });
     }
     check_identity(&shape)?;
     for key in &sink.key {
         let found = shape.items.iter().position(|item| item.name == key.value);
-        shape.record_key.push(found.ok_or_else(|| format!("the sink's key `{}` is no column of it", key.value))?);
+        shape.record_key.push(
+            found.ok_or_else(|| format!("the sink's key `{}` is no column of it", key.value))?,
+        );
     }
     Ok(shape)
 }
 
 fn find_source<'a>(spec: &'a TopologySpec, name: &str) -> Result<&'a SourceSpec, String> {
-    let source = spec.sources.iter().find(|source| source.name.value == name).ok_or_else(|| {
-        match spec.nodes.iter().any(|node| node.name.value == name) {
-            true => format!("it reads node `{name}` and not a source"),
-            false => format!("there is no source `{name}`"),
-        }
-    })?;
+    let source = spec
+        .sources
+        .iter()
+        .find(|source| source.name.value == name)
+        .ok_or_else(
+            || match spec.nodes.iter().any(|node| node.name.value == name) {
+                true => format!("it reads node `{name}` and not a source"),
+                false => format!("there is no source `{name}`"),
+            },
+        )?;
     if source.coerce {
         return Err(format!("source `{name}` says `coerce: true`"));
     }
     if source.start != Start::Earliest {
-        return Err(format!("source `{name}` does not start at `earliest`: where it began is not known"));
+        return Err(format!(
+            "source `{name}` does not start at `earliest`: where it began is not known"
+        ));
     }
     Ok(source)
 }
 
 fn others(spec: &TopologySpec, node: &NodeSpec, sink: &SinkSpec) -> Vec<String> {
-    let nodes = spec.nodes.iter().map(|other| &other.name.value).filter(|name| **name != node.name.value);
-    let sinks = spec.sinks.iter().map(|other| &other.name.value).filter(|name| **name != sink.name.value);
+    let nodes = spec
+        .nodes
+        .iter()
+        .map(|other| &other.name.value)
+        .filter(|name| **name != node.name.value);
+    let sinks = spec
+        .sinks
+        .iter()
+        .map(|other| &other.name.value)
+        .filter(|name| **name != sink.name.value);
     nodes.chain(sinks).cloned().collect()
 }
 
@@ -196,7 +249,11 @@ fn window_column(name: &str) -> Option<ItemFrom> {
     }
 }
 
-fn bind_item(shape: &mut Shape, columns: Columns<'_>, what: &What) -> Result<(ValueKind, ItemFrom), String> {
+fn bind_item(
+    shape: &mut Shape,
+    columns: Columns<'_>,
+    what: &What,
+) -> Result<(ValueKind, ItemFrom), String> {
     match what {
         What::Column(name) => {
             if let Some(from) = window_column(name) {
@@ -207,8 +264,15 @@ fn bind_item(shape: &mut Shape, columns: Columns<'_>, what: &What) -> Result<(Va
             let key = key.ok_or_else(|| format!("`{name}` is not in GROUP BY"))?;
             Ok((columns.kind(column), ItemFrom::Key(key)))
         }
-        What::Aggregate { function, argument, filter } => {
-            let argument = argument.as_deref().map(|name| columns.find(name)).transpose()?;
+        What::Aggregate {
+            function,
+            argument,
+            filter,
+        } => {
+            let argument = argument
+                .as_deref()
+                .map(|name| columns.find(name))
+                .transpose()?;
             let input = argument.map(|column| columns.kind(column));
             let kind = match (function, input) {
                 (Function::Count, _) => ValueKind::Exact,
@@ -217,10 +281,20 @@ fn bind_item(shape: &mut Shape, columns: Columns<'_>, what: &What) -> Result<(Va
                 (Function::Min | Function::Max, Some(kind)) => kind,
                 _ => return Err("the sum or average of a column that is no number".to_owned()),
             };
-            let decimal = argument.is_some_and(|c| matches!(columns.0[c].kind, ColumnType::Decimal { .. }));
-            let filter = filter.as_ref().map(|filter| columns.bind(filter)).transpose()?;
+            let decimal =
+                argument.is_some_and(|c| matches!(columns.0[c].kind, ColumnType::Decimal { .. }));
+            let filter = filter
+                .as_ref()
+                .map(|filter| columns.bind(filter))
+                .transpose()?;
             let must_fit_i64 = *function == Function::Sum && kind == ValueKind::Exact && !decimal;
-            shape.aggregates.push(Aggregate { function: *function, argument, filter, kind, must_fit_i64 });
+            shape.aggregates.push(Aggregate {
+                function: *function,
+                argument,
+                filter,
+                kind,
+                must_fit_i64,
+            });
             Ok((kind, ItemFrom::Aggregate(shape.aggregates.len() - 1)))
         }
     }
@@ -230,7 +304,9 @@ fn bind_item(shape: &mut Shape, columns: Columns<'_>, what: &What) -> Result<(Va
 fn check_identity(shape: &Shape) -> Result<(), String> {
     let has = |from| shape.items.iter().any(|item| item.from == from);
     if !(has(ItemFrom::WindowStart) || has(ItemFrom::WindowEnd) || has(ItemFrom::WindowTime)) {
-        return Err("its rows do not name their window: select window_start or window_end".to_owned());
+        return Err(
+            "its rows do not name their window: select window_start or window_end".to_owned(),
+        );
     }
     match (0..shape.keys.len()).find(|key| !has(ItemFrom::Key(*key))) {
         Some(key) => {
@@ -258,7 +334,9 @@ impl Columns<'_> {
 
     fn bind(self, condition: &Condition) -> Result<Test, String> {
         Ok(match condition {
-            Condition::Compare(left, comparison, right) => self.bind_comparison(left, *comparison, right)?,
+            Condition::Compare(left, comparison, right) => {
+                self.bind_comparison(left, *comparison, right)?
+            }
             Condition::IsNull(name) => {
                 let column = self.find(name)?;
                 Box::new(move |row| Some(row[column] == Value::Null))
@@ -286,7 +364,12 @@ impl Columns<'_> {
         })
     }
 
-    fn bind_comparison(self, left: &Operand, comparison: Comparison, right: &Operand) -> Result<Test, String> {
+    fn bind_comparison(
+        self,
+        left: &Operand,
+        comparison: Comparison,
+        right: &Operand,
+    ) -> Result<Test, String> {
         let (left_kind, left) = self.bind_operand(left)?;
         let (right_kind, right) = self.bind_operand(right)?;
         let number = |kind| matches!(kind, ValueKind::Exact | ValueKind::Double);
@@ -339,52 +422,4 @@ impl Getter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::audit::testing::{CLICK_COUNT, topology};
-
-    fn refusal(sql: &str) -> String {
-        Shape::of(&topology(sql, LatePolicy::Drop), None, None).err().expect("it is refused")
-    }
-
-    #[test]
-    fn click_count_is_a_shape_that_can_be_audited() {
-        let shape = Shape::of(&topology(CLICK_COUNT, LatePolicy::Reject), None, None).unwrap();
-        assert_eq!((shape.source.as_str(), shape.node.as_str(), shape.sink.as_str()), ("clicks", "counts", "output"));
-        assert_eq!(shape.keys, [1]);
-        assert_eq!(shape.window_end(14_999), Some(15_000));
-        assert_eq!(shape.window_end(15_000), Some(30_000));
-        assert_eq!(shape.window_end(-1), Some(0));
-        assert_eq!(shape.record_key, [2]);
-    }
-
-    #[test]
-    fn what_is_outside_the_shape_is_refused_by_name() {
-        let cases = [
-            (CLICK_COUNT.replace("(clicks,", "(other,"), "`other`"),
-            (CLICK_COUNT.replace("page, COUNT", "COUNT"), "`page`"),
-            (CLICK_COUNT.replace("SELECT window_start, window_end,", "SELECT"), "do not name their window"),
-            (CLICK_COUNT.replace("COUNT(*)", "SUM(page)"), "no number"),
-            (CLICK_COUNT.replace("GROUP", "WHERE page = 3 GROUP"), "different types"),
-            (CLICK_COUNT.replace("clicks, timestamp", "clicks, amount"), "`amount`"),
-        ];
-        for (sql, named) in cases {
-            let error = refusal(&sql);
-            assert!(error.contains(named) && error.contains("`counts`"), "{sql}: {error}");
-        }
-    }
-
-    #[test]
-    fn unknown_is_not_true_and_not_false() {
-        let sql = CLICK_COUNT.replace("GROUP", "WHERE NOT (amount > 3 AND page = '/a') GROUP");
-        let shape = Shape::of(&topology(&sql, LatePolicy::Drop), None, None).unwrap();
-        let test = shape.filter.unwrap();
-        let row = |page: Option<&str>, amount: Option<i128>| {
-            let page = page.map_or(Value::Null, |page| Value::Text(page.to_owned()));
-            test(&[Value::time_ms(0), page, amount.map_or(Value::Null, Value::integer)])
-        };
-        assert_eq!(row(Some("/a"), Some(4)), Some(false));
-        assert_eq!(row(Some("/a"), None), None);
-        assert_eq!(row(Some("/b"), None), Some(true), "false AND unknown is false");
-    }
-}
+mod tests;

@@ -7,11 +7,19 @@ pub const CLICK_COUNT: &str = "SELECT window_start, window_end, page, COUNT(*) A
     GROUP BY window_start, window_end, page";
 
 pub fn spanned<T>(value: T) -> Spanned<T> {
-    Spanned { value, span: Default::default() }
+    Spanned {
+        value,
+        span: Default::default(),
+    }
 }
 
 pub fn column(name: &str, kind: ColumnType) -> ColumnSpec {
-    ColumnSpec { name: spanned(name.to_owned()), kind, path: vec![name.to_owned()], required: false }
+    ColumnSpec {
+        name: spanned(name.to_owned()),
+        kind,
+        path: vec![name.to_owned()],
+        required: false,
+    }
 }
 
 /// Source `clicks` (`timestamp`, `page`, `amount`) with 200 ms of disorder → node `counts` → sink `output`.

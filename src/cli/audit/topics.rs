@@ -28,13 +28,32 @@ pub struct TopicReader {
 impl TopicReader {
     /// # Errors
     /// The topic does not exist, or Kafka does not answer.
-    pub fn open(admin: &dyn Admin, consumer: Box<dyn Consumer>, topic: &str) -> anyhow::Result<TopicReader> {
+    pub fn open(
+        admin: &dyn Admin,
+        consumer: Box<dyn Consumer>,
+        topic: &str,
+    ) -> anyhow::Result<TopicReader> {
         let found = admin.topics(&[topic.to_owned()])?;
-        let info = found.iter().find(|info| info.name == topic).with_context(|| format!("topic {topic} does not exist"))?;
-        let partitions: Vec<TopicPartition> = (0..info.partitions).map(|p| TopicPartition::new(topic, p)).collect();
+        let info = found
+            .iter()
+            .find(|info| info.name == topic)
+            .with_context(|| format!("topic {topic} does not exist"))?;
+        let partitions: Vec<TopicPartition> = (0..info.partitions)
+            .map(|p| TopicPartition::new(topic, p))
+            .collect();
         let ranges = admin.log_ranges(&partitions)?;
-        let starts: BTreeMap<i32, i64> = partitions.iter().zip(&ranges).map(|(at, r)| (at.partition, r.start)).collect();
-        Ok(TopicReader { topic: topic.to_owned(), partitions, next: starts.clone(), starts, consumer })
+        let starts: BTreeMap<i32, i64> = partitions
+            .iter()
+            .zip(&ranges)
+            .map(|(at, r)| (at.partition, r.start))
+            .collect();
+        Ok(TopicReader {
+            topic: topic.to_owned(),
+            partitions,
+            next: starts.clone(),
+            starts,
+            consumer,
+        })
     }
 
     /// Where the partition's log began when the topic was opened.
@@ -84,7 +103,11 @@ impl TopicReader {
                 }
             }
             if clock.elapsed().saturating_sub(progress) > STALLED {
-                bail!("no records of topic {} came for {} s", self.topic, STALLED.as_secs());
+                bail!(
+                    "no records of topic {} came for {} s",
+                    self.topic,
+                    STALLED.as_secs()
+                );
             }
         }
         let assigned: Vec<TopicPartition> = assignment.into_iter().map(|(at, _)| at).collect();
@@ -102,7 +125,9 @@ impl TopicReader {
         match polled {
             Polled::Fetch(fetch) => {
                 let partition = fetch.at.partition;
-                let Some(end) = ends.get(&partition).copied() else { return Ok(false) };
+                let Some(end) = ends.get(&partition).copied() else {
+                    return Ok(false);
+                };
                 let first = fetch.first_from(self.next(partition));
                 for record in first..fetch.first_from(end) {
                     take(&fetch, record);
@@ -122,7 +147,9 @@ impl TopicReader {
     }
 
     fn come_to(&mut self, partition: i32, offset: i64, ends: &mut BTreeMap<i32, i64>) {
-        let Some(end) = ends.get(&partition).copied() else { return };
+        let Some(end) = ends.get(&partition).copied() else {
+            return;
+        };
         let next = self.next.entry(partition).or_default();
         *next = offset.min(end).max(*next);
         if *next >= end {
@@ -139,12 +166,19 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::Mutex;
 
-    /// A log of one partition that grows by a record with each question for its end.
+    /// A log of one partition that grows by a record, up to 5, with each question for its end.
     struct Growing(Mutex<i64>);
 
     impl Admin for Growing {
         fn topics(&self, names: &[String]) -> Result<Vec<TopicInfo>> {
-            Ok(names.iter().map(|name| TopicInfo { name: name.clone(), id: None, partitions: 1 }).collect())
+            Ok(names
+                .iter()
+                .map(|name| TopicInfo {
+                    name: name.clone(),
+                    id: None,
+                    partitions: 1,
+                })
+                .collect())
         }
 
         fn topic_config(&self, _: &str) -> Result<BTreeMap<String, String>> {
@@ -169,8 +203,12 @@ mod tests {
 
         fn log_ranges(&self, _: &[TopicPartition]) -> Result<Vec<LogRange>> {
             let mut end = self.0.lock().unwrap();
-            *end += 1;
-            Ok(vec![LogRange { start: 0, stable: *end, high: *end + 5 }])
+            *end = (*end + 1).min(5);
+            Ok(vec![LogRange {
+                start: 0,
+                stable: *end,
+                high: *end + 5,
+            }])
         }
 
         fn offsets_at(&self, _: &[TopicPartition], _: i64) -> Result<Vec<i64>> {
@@ -189,7 +227,14 @@ mod tests {
             for offset in [0, 2, 3].into_iter().filter(|offset| offset >= from) {
                 fetch.push(offset, 0, None, None);
             }
-            self.0 = VecDeque::from([Polled::Fetch(fetch), Polled::End { at: at.clone(), offset: 5, high: 9 }]);
+            self.0 = VecDeque::from([
+                Polled::Fetch(fetch),
+                Polled::End {
+                    at: at.clone(),
+                    offset: 5,
+                    high: 9,
+                },
+            ]);
             Ok(())
         }
 
@@ -210,10 +255,12 @@ mod tests {
     fn each_reading_ends_at_the_stable_end_asked_before_and_the_next_goes_on_there() {
         let admin = Growing(Mutex::new(0));
         let mut reader = TopicReader::open(&admin, Box::new(Log::default()), "output").unwrap();
-        let mut read = |reader: &mut TopicReader| {
+        let read = |reader: &mut TopicReader| {
             let mut seen = vec![];
             let mut take = |fetch: &Fetch, record: usize| seen.push(fetch.offset(record));
-            reader.read_on(&admin, &SystemClock::new(), &mut take).unwrap();
+            reader
+                .read_on(&admin, &SystemClock::new(), &mut take)
+                .unwrap();
             seen
         };
         assert_eq!(read(&mut reader), [0], "up to 2: offset 1 is a marker");

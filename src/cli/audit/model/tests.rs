@@ -14,18 +14,29 @@ struct Run {
 impl Run {
     fn new(sql: &str, late: LatePolicy) -> Run {
         let shape = Shape::of(&topology(sql, late), None, None).unwrap();
-        Run { shape, book: RejectBook::default(), model: Model::default() }
+        Run {
+            shape,
+            book: RejectBook::default(),
+            model: Model::default(),
+        }
     }
 
     fn reject(&mut self, cause: &str, (partition, offset): Place) {
         let node = if cause == "late" { "counts" } else { "clicks" };
-        let json =
-            format!(r#"{{"cause":"{cause}","node":"{node}","topic":"input","partition":{partition},"offset":{offset}}}"#);
-        self.book.read(&self.shape, (0, offset), Some(json.as_bytes())).unwrap();
+        let json = format!(
+            r#"{{"cause":"{cause}","node":"{node}","topic":"input","partition":{partition},"offset":{offset}}}"#
+        );
+        self.book
+            .read(&self.shape, (0, offset), Some(json.as_bytes()))
+            .unwrap();
     }
 
     fn raw(&mut self, place: Place, timestamp: i64, value: &str) {
-        let record = InputRecord { place, timestamp, value: Some(value.as_bytes()) };
+        let record = InputRecord {
+            place,
+            timestamp,
+            value: Some(value.as_bytes()),
+        };
         self.model.read(&self.shape, &self.book, &record, NOW);
     }
 
@@ -62,7 +73,15 @@ fn rows_are_counted_per_window_and_page_and_the_slowest_partition_decides_what_i
     run.click((1, 0), 1_000, "/a", "1");
     run.click((1, 1), 15_200, "/b", "1");
     assert_eq!(run.model.watermark(&run.shape), Some(14_999));
-    assert_eq!(run.expected(), ["15000 /a 2", "30000 /a 1 open", "30000 /b 1 open", "45000 /a 1 open"]);
+    assert_eq!(
+        run.expected(),
+        [
+            "15000 /a 2",
+            "30000 /a 1 open",
+            "30000 /b 1 open",
+            "45000 /a 1 open"
+        ]
+    );
 }
 
 #[test]
@@ -71,7 +90,11 @@ fn a_window_closes_at_its_end_less_a_millisecond_and_not_before() {
     run.click((0, 0), 15_199, "/a", "1");
     run.click((0, 1), 1, "/a", "1");
     assert_eq!(run.model.watermark(&run.shape), Some(14_998));
-    assert_eq!(run.expected()[0], "15000 /a 1 open", "a row 15198 ms behind, but its window is not closed: on time");
+    assert_eq!(
+        run.expected()[0],
+        "15000 /a 1 open",
+        "a row 15198 ms behind, but its window is not closed: on time"
+    );
     assert_eq!(run.model.counts.possibly_late, 0);
     run.click((0, 2), 15_200, "/a", "1");
     run.click((0, 3), 2, "/a", "1");
@@ -86,7 +109,11 @@ fn late_rows_are_left_out_exactly_when_the_reject_topic_names_them() {
     run.click((0, 1), 20_000, "/a", "1");
     run.click((0, 2), 2, "/a", "1");
     run.click((0, 3), 3, "/a", "1");
-    assert_eq!(run.expected()[0], "15000 /a 2", "offset 2 was late, offset 3 was taken");
+    assert_eq!(
+        run.expected()[0],
+        "15000 /a 2",
+        "offset 2 was late, offset 3 was taken"
+    );
     assert!(run.model.judge_rejects(&run.book, false).is_empty());
 }
 
@@ -106,7 +133,14 @@ fn with_dropped_late_rows_the_window_is_undecided() {
     run.click((0, 1), 20_000, "/a", "1");
     run.click((0, 2), 2, "/a", "1");
     run.click((0, 3), 2, "/b", "1");
-    assert_eq!(run.expected(), ["15000 /a Undecided", "15000 /b Undecided open", "30000 /a 1 open"]);
+    assert_eq!(
+        run.expected(),
+        [
+            "15000 /a Undecided",
+            "15000 /b Undecided open",
+            "30000 /a 1 open"
+        ]
+    );
 }
 
 #[test]
@@ -116,7 +150,10 @@ fn a_row_on_time_may_not_be_called_late_unless_partitions_were_idle() {
     run.click((0, 0), 1, "/a", "1");
     run.click((0, 1), 2, "/a", "1");
     let found = run.model.judge_rejects(&run.book, false);
-    assert_eq!(found.iter().map(|a| a.kind).collect::<Vec<_>>(), [AnomalyKind::LateOnTime]);
+    assert_eq!(
+        found.iter().map(|a| a.kind).collect::<Vec<_>>(),
+        [AnomalyKind::LateOnTime]
+    );
     assert!(run.model.judge_rejects(&run.book, true).is_empty());
     assert_eq!(run.expected(), ["15000 /a 1 open"]);
 }
@@ -128,8 +165,14 @@ fn a_reject_that_is_read_after_its_row_was_counted_asks_for_a_new_reading() {
     run.click((0, 1), 2, "/a", "1");
     run.raw((0, 2), NOW, "{");
     assert!(run.model.contradicted_by((0, 0, 0), 3));
-    assert!(!run.model.contradicted_by((0, 1, 1), 3), "a row that is kept apart");
-    assert!(!run.model.contradicted_by((0, 2, 2), 3), "a record that is no row");
+    assert!(
+        !run.model.contradicted_by((0, 1, 1), 3),
+        "a row that is kept apart"
+    );
+    assert!(
+        !run.model.contradicted_by((0, 2, 2), 3),
+        "a record that is no row"
+    );
     assert!(!run.model.contradicted_by((0, 3, 3), 3), "not read yet");
 }
 
@@ -143,11 +186,23 @@ fn bad_records_must_stand_in_the_reject_topic_and_good_ones_must_not() {
     run.click((0, 2), 1, "/a", "1");
     run.click((0, 3), -1, "/a", "1");
     run.click((0, 4), NOW + 86_400_001, "/a", "1");
-    let kinds: Vec<_> = run.model.judge_rejects(&run.book, false).iter().map(|a| (a.kind, a.key.clone())).collect();
+    let kinds: Vec<_> = run
+        .model
+        .judge_rejects(&run.book, false)
+        .iter()
+        .map(|a| (a.kind, a.key.clone()))
+        .collect();
     let not_rejected = |offset| (AnomalyKind::NotRejected, format!("input 0/{offset}"));
     let wrongly = (AnomalyKind::WronglyRejected, "input 0/2".to_owned());
-    assert_eq!(kinds, [not_rejected(1), not_rejected(3), not_rejected(4), wrongly]);
-    assert_eq!(run.model.watermark(&run.shape), Some(-200), "bad times move no watermark");
+    assert_eq!(
+        kinds,
+        [not_rejected(1), not_rejected(3), not_rejected(4), wrongly]
+    );
+    assert_eq!(
+        run.model.watermark(&run.shape),
+        Some(-200),
+        "bad times move no watermark"
+    );
 }
 
 #[test]
@@ -178,17 +233,26 @@ fn aggregates_ignore_null_and_follow_their_filters() {
         ("COUNT(*) FILTER (WHERE amount >= 3)", "2"),
     ];
     for (aggregate, shown) in cases {
-        let mut run = Run::new(&CLICK_COUNT.replace("COUNT(*)", aggregate), LatePolicy::Drop);
+        let mut run = Run::new(
+            &CLICK_COUNT.replace("COUNT(*)", aggregate),
+            LatePolicy::Drop,
+        );
         for (offset, amount) in ["4", "null", "2", "3"].into_iter().enumerate() {
             run.click((0, offset as i64), 1, "/a", amount);
         }
-        assert_eq!(run.expected(), [format!("15000 /a {shown} open")], "{aggregate}");
+        assert_eq!(
+            run.expected(),
+            [format!("15000 /a {shown} open")],
+            "{aggregate}"
+        );
     }
 }
 
 #[test]
 fn a_sum_beyond_64_bits_is_a_reject_and_filtered_rows_make_no_group() {
-    let sql = CLICK_COUNT.replace("COUNT(*)", "SUM(amount)").replace("GROUP", "WHERE page <> '/b' GROUP");
+    let sql = CLICK_COUNT
+        .replace("COUNT(*)", "SUM(amount)")
+        .replace("GROUP", "WHERE page <> '/b' GROUP");
     let mut run = Run::new(&sql, LatePolicy::Drop);
     let max = i64::MAX.to_string();
     run.click((0, 0), 1, "/a", &max);
@@ -196,5 +260,9 @@ fn a_sum_beyond_64_bits_is_a_reject_and_filtered_rows_make_no_group() {
     run.click((0, 2), 1, "/b", "1");
     assert_eq!(run.expected(), ["15000 /a Rejected open"]);
     run.click((0, 3), 1, "/a", "-1");
-    assert_eq!(run.expected(), [format!("15000 /a {max} open")], "the sum is taken in 128 bits");
+    assert_eq!(
+        run.expected(),
+        [format!("15000 /a {max} open")],
+        "the sum is taken in 128 bits"
+    );
 }
