@@ -219,3 +219,37 @@ fn order_and_white_space_change_nothing() {
         assert_eq!(row(&decoded.columns, n), format!("s={n} l={n} x={n} y={n}"));
     }
 }
+
+#[test]
+fn columns_may_share_a_path_or_lie_below_each_other() {
+    let columns = [
+        nested("a", &["p"], ColumnType::String),
+        nested("b", &["p"], ColumnType::Date),
+        nested("c", &["q", "r"], ColumnType::Int64),
+        nested("d", &["q"], ColumnType::Int64),
+        nested("e", &["q", "s"], ColumnType::Int64),
+    ];
+    let cases = [
+        (r#"{"p":"2024-01-01"}"#, "a=2024-01-01 b=2024-01-01"),
+        (
+            r#"{"p":"x"}"#,
+            "wrong_type: column `b`: expected a date YYYY-MM-DD, found text \"x\"",
+        ),
+        (
+            r#"{"q":{"r":1,"s":2}}"#,
+            "wrong_type: column `d`: expected an integer of 64 bits, found an object",
+        ),
+        (
+            r#"{"q":1}"#,
+            "wrong_type: column `c`: expected an object at `q`, found number 1",
+        ),
+        (r#"{"q":null}"#, ""),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(
+            outcome(&columns, false, value.as_bytes()),
+            expected,
+            "{value}"
+        );
+    }
+}
