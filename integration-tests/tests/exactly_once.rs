@@ -37,7 +37,10 @@ fn one_worker_counts_exactly() -> Result<()> {
 /// Workers in turn are killed without warning every few seconds and started again two seconds later.
 #[test]
 fn kill_9_of_random_workers_loses_and_doubles_nothing() -> Result<()> {
-    let scenario = Scenario::clicks(kafka::shared().bootstrap(), "kill")?.set("group.session_timeout", "6s");
+    let scenario = Scenario::clicks(kafka::shared().bootstrap(), "kill")?
+        .set("group.session_timeout", "3s")
+        // Transactions that follow each other closely: a kill often meets an open one.
+        .set("commit.interval", "20ms");
     let repartition = format!("{}.counts.repartition", scenario.app);
     let watch = Watch::start(&scenario.brokers, &[&scenario.output, &repartition]);
     let ids = ["w1", "w2", "w3"];
@@ -50,7 +53,7 @@ fn kill_9_of_random_workers_loses_and_doubles_nothing() -> Result<()> {
     // A small generator (Lehmer) is random enough for the order of kills, and the same in every run.
     let mut random: u64 = 42;
     while generator.exited()?.is_none() {
-        std::thread::sleep(Duration::from_millis(2000));
+        std::thread::sleep(Duration::from_millis(2500));
         random = random * 48_271 % 2_147_483_647;
         let victim = random as usize % ids.len();
         workers[victim].kill9()?;

@@ -14,7 +14,11 @@ use serde_json::Value;
 /// Threads of each worker.
 const THREADS: usize = 2;
 /// A kill comes this long after the one before, at random between the two.
-const BETWEEN_KILLS_MS: (u64, u64) = (2_500, 5_000);
+const BETWEEN_KILLS_MS: (u64, u64) = (4_000, 8_000);
+/// The shortest that brokers allow by default: a killed worker's tasks move after this long.
+const SESSION_TIMEOUT: &str = "6s";
+/// Short, so that a kill often meets an open transaction.
+const COMMIT_INTERVAL: &str = "50ms";
 /// A killed worker stays away so long.
 const AWAY_MS: (u64, u64) = (500, 2_000);
 /// A worker that ends in order takes no longer.
@@ -78,7 +82,9 @@ impl Fleet {
                 &name,
                 THREADS,
                 &home.join(&name).join("state"),
-            );
+            )
+            .env("MILLSTREAM__GROUP__SESSION_TIMEOUT", SESSION_TIMEOUT)
+            .env("MILLSTREAM__COMMIT__INTERVAL", COMMIT_INTERVAL);
             let worker = Some(command.start(&name, home)?);
             slots.push(Slot {
                 command,
