@@ -109,7 +109,10 @@ impl Board {
     }
 
     pub fn runs(&self, task: &TaskId) -> bool {
-        self.inner().tasks.get(task).is_some_and(|t| t.phase == "running")
+        self.inner()
+            .tasks
+            .get(task)
+            .is_some_and(|t| t.phase == "running")
     }
 
     pub fn tasks(&self) -> Vec<TaskStatus> {
@@ -120,15 +123,32 @@ impl Board {
     /// Every reason why the process is not ready.
     pub fn ready(&self) -> Result<(), String> {
         let inner = self.inner();
-        let mut reasons: Vec<String> = inner.troubles.iter().map(|(about, why)| format!("{about}: {why}")).collect();
-        reasons.extend(inner.leaving.iter().map(|why| format!("left the group: {why}")));
+        let mut reasons: Vec<String> = inner
+            .troubles
+            .iter()
+            .map(|(about, why)| format!("{about}: {why}"))
+            .collect();
+        reasons.extend(
+            inner
+                .leaving
+                .iter()
+                .map(|why| format!("left the group: {why}")),
+        );
         if !inner.joined {
             reasons.push("not a member of the consumer group yet".into());
         }
         for task in inner.tasks.values().filter(|t| t.phase != "running") {
-            let cause = task.cause.as_deref().map(|c| format!(" ({c})")).unwrap_or_default();
+            let cause = task
+                .cause
+                .as_deref()
+                .map(|c| format!(" ({c})"))
+                .unwrap_or_default();
             reasons.push(format!("task {} is {}{cause}", task.task, task.phase));
         }
-        if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons.join("; "))
+        }
     }
 }

@@ -17,7 +17,12 @@ pub enum TaskError {
     Replay(#[from] Fault),
     /// A record of an internal topic is not what the engine wrote.
     #[error("{topic}/{partition} offset {offset}: {message}")]
-    Internal { topic: String, partition: i32, offset: i64, message: String },
+    Internal {
+        topic: String,
+        partition: i32,
+        offset: i64,
+        message: String,
+    },
 }
 
 impl TaskError {
@@ -26,7 +31,9 @@ impl TaskError {
             TaskError::Broker(error) => error.reaction(),
             TaskError::State(state::Error::Damaged { .. }) => Reaction::Restore,
             TaskError::Replay(Fault::OtherStore) => Reaction::Restore,
-            TaskError::State(_) | TaskError::Replay(_) | TaskError::Internal { .. } => Reaction::Park,
+            TaskError::State(_) | TaskError::Replay(_) | TaskError::Internal { .. } => {
+                Reaction::Park
+            }
         }
     }
 }

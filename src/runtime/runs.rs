@@ -13,17 +13,26 @@ use std::time::Duration;
 const ASK: Duration = Duration::from_secs(5);
 
 /// The committed facts of every task of the application; `None` where nothing is committed.
-pub fn facts_of_all(plan: &Plan, cluster: &Cluster, group: &dyn Group) -> broker::Result<Vec<Option<Facts>>> {
+pub fn facts_of_all(
+    plan: &Plan,
+    cluster: &Cluster,
+    group: &dyn Group,
+) -> broker::Result<Vec<Option<Facts>>> {
     let mut inputs = Vec::new();
     for sub in &plan.sub_topologies {
         let topic = match &sub.input {
             Input::Source(source) => source.spec.topic.value.clone(),
             Input::Window(window) => plan.repartition_topic(&window.window.node),
         };
-        inputs.extend((0..cluster.partitions(&topic)).map(|p| TopicPartition::new(topic.as_str(), p)));
+        inputs.extend(
+            (0..cluster.partitions(&topic)).map(|p| TopicPartition::new(topic.as_str(), p)),
+        );
     }
     let committed = group.committed(&inputs, ASK)?;
-    Ok(committed.into_iter().map(|c| c.and_then(|c| Facts::from_metadata(&c.metadata).ok())).collect())
+    Ok(committed
+        .into_iter()
+        .map(|c| c.and_then(|c| Facts::from_metadata(&c.metadata).ok()))
+        .collect())
 }
 
 /// The number of the run that this process joins or begins.
@@ -32,19 +41,26 @@ pub fn to_join(plan: &Plan, cluster: &Cluster, group: &dyn Group) -> Result<u32,
         match facts_of_all(plan, cluster, group) {
             Ok(facts) => break facts,
             // A transaction of a process that has gone is undecided: its timeout ends it.
-            Err(broker::Error::Retriable { message, .. }) => tracing::info!(message, "waiting for stable offsets"),
+            Err(broker::Error::Retriable { message, .. }) => {
+                tracing::info!(message, "waiting for stable offsets")
+            }
             Err(error) => return Err(error.into()),
         }
     };
     let number = bounded::run_to_join(facts.iter().map(Option::as_ref));
-    tracing::info!(run = number, "running until the ends that the sources have now");
+    tracing::info!(
+        run = number,
+        "running until the ends that the sources have now"
+    );
     Ok(number)
 }
 
 /// Workers with and without `--until-end` do not share a group: the one would wait for what the other never says.
 pub fn refuse_mixed(group: &dyn Group, until_end: bool) -> Result<(), StartError> {
     let members = group.members()?;
-    let other = members.iter().find(|m| m.client_id.ends_with(BOUNDED_MARK) != until_end);
+    let other = members
+        .iter()
+        .find(|m| m.client_id.ends_with(BOUNDED_MARK) != until_end);
     match other {
         None => Ok(()),
         Some(member) => Err(StartError::Other(format!(

@@ -21,7 +21,11 @@ pub struct SourceWatermark {
 
 impl Default for SourceWatermark {
     fn default() -> Self {
-        SourceWatermark { max_time: None, told: UNKNOWN, idle: false }
+        SourceWatermark {
+            max_time: None,
+            told: UNKNOWN,
+            idle: false,
+        }
     }
 }
 
@@ -36,7 +40,9 @@ impl SourceWatermark {
     }
 
     pub fn watermark(&self, out_of_orderness: i64) -> i64 {
-        let own = self.max_time.map_or(UNKNOWN, |max| max.saturating_sub(out_of_orderness).saturating_sub(1));
+        let own = self.max_time.map_or(UNKNOWN, |max| {
+            max.saturating_sub(out_of_orderness).saturating_sub(1)
+        });
         own.max(self.told)
     }
 
@@ -62,7 +68,15 @@ pub const ENDED: i64 = i64::MAX;
 impl Heard {
     /// As a header says it.
     pub fn from_header(watermark: i64, idle: bool) -> Heard {
-        Heard { watermark: if watermark == ENDED { UNKNOWN } else { watermark }, idle, ended: watermark == ENDED }
+        Heard {
+            watermark: if watermark == ENDED {
+                UNKNOWN
+            } else {
+                watermark
+            },
+            idle,
+            ended: watermark == ENDED,
+        }
     }
 
     /// As a header says it.
@@ -86,7 +100,10 @@ impl Producers {
         let expected = self.expected.entry(producer.0).or_insert(0);
         *expected = (*expected).max(tasks);
         let heard = self.heard.entry(producer).or_insert(said);
-        *heard = Heard { watermark: heard.watermark.max(said.watermark), ..said };
+        *heard = Heard {
+            watermark: heard.watermark.max(said.watermark),
+            ..said
+        };
     }
 
     /// The minimum over all producers of all `subs`, raised to what it was before.
@@ -159,43 +176,88 @@ mod tests {
             let (who, tasks) = head.split_once(" of ").unwrap();
             let (sub, partition) = who.split_once('/').unwrap();
             let (said, idle) = (said.trim_end_matches(" idle"), said.ends_with(" idle"));
-            let watermark = if said == "end" { ENDED } else { said.parse().unwrap() };
+            let watermark = if said == "end" {
+                ENDED
+            } else {
+                said.parse().unwrap()
+            };
             let said = Heard::from_header(watermark, idle);
-            producers.hear((sub.parse().unwrap(), partition.parse().unwrap()), tasks.parse().unwrap(), said);
+            producers.hear(
+                (sub.parse().unwrap(), partition.parse().unwrap()),
+                tasks.parse().unwrap(),
+                said,
+            );
             assert_eq!(producers.watermark(subs), *expected, "after {line}");
         }
     }
 
     #[test]
     fn the_minimum_over_all_producers_counts() {
-        check(1, &[("0/0 of 2: 10", UNKNOWN), ("0/1 of 2: 5", 5), ("0/1 of 2: 20", 10)]);
+        check(
+            1,
+            &[
+                ("0/0 of 2: 10", UNKNOWN),
+                ("0/1 of 2: 5", 5),
+                ("0/1 of 2: 20", 10),
+            ],
+        );
     }
 
     #[test]
     fn a_producer_not_yet_heard_of_holds_the_watermark() {
         check(2, &[("0/0 of 1: 10", UNKNOWN), ("1/0 of 1: 7", 7)]);
-        check(1, &[("0/0 of 1: 10", 10), ("0/0 of 2: 12", 10), ("0/1 of 2: 30", 12)]);
+        check(
+            1,
+            &[
+                ("0/0 of 1: 10", 10),
+                ("0/0 of 2: 12", 10),
+                ("0/1 of 2: 30", 12),
+            ],
+        );
     }
 
     #[test]
     fn idle_producers_do_not_hold_and_a_late_waker_holds_where_it_stands() {
-        check(1, &[("0/0 of 2: 10", UNKNOWN), ("0/1 of 2: 5 idle", 10), ("0/1 of 2: 6", 10), ("0/0 of 2: 40", 10)]);
+        check(
+            1,
+            &[
+                ("0/0 of 2: 10", UNKNOWN),
+                ("0/1 of 2: 5 idle", 10),
+                ("0/1 of 2: 6", 10),
+                ("0/0 of 2: 40", 10),
+            ],
+        );
     }
 
     #[test]
     fn ended_producers_do_not_hold_and_infinity_is_never_kept() {
-        check(1, &[("0/0 of 2: 10", UNKNOWN), ("0/1 of 2: 5", 5), ("0/1 of 2: end", 10), ("0/0 of 2: end", 10)]);
+        check(
+            1,
+            &[
+                ("0/0 of 2: 10", UNKNOWN),
+                ("0/1 of 2: 5", 5),
+                ("0/1 of 2: end", 10),
+                ("0/0 of 2: end", 10),
+            ],
+        );
         let mut producers = Producers::default();
         producers.hear((0, 0), 1, Heard::from_header(7, false));
         producers.hear((0, 0), 1, Heard::from_header(ENDED, false));
         assert!(producers.ended(1));
-        assert_eq!(producers.watermark(1), UNKNOWN, "nothing was asked before the end");
+        assert_eq!(
+            producers.watermark(1),
+            UNKNOWN,
+            "nothing was asked before the end"
+        );
         producers.reopen();
         assert_eq!(producers.watermark(1), 7);
     }
 
     #[test]
     fn all_idle_takes_the_maximum() {
-        check(1, &[("0/0 of 2: 10 idle", UNKNOWN), ("0/1 of 2: 50 idle", 50)]);
+        check(
+            1,
+            &[("0/0 of 2: 10 idle", UNKNOWN), ("0/1 of 2: 50 idle", 50)],
+        );
     }
 }

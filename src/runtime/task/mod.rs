@@ -200,14 +200,24 @@ impl Task {
     fn heard(&self) -> Heard {
         let ended = self.has_finished();
         match (&self.input, &self.working.time) {
-            (Input::Source(source), EventTime::Source(time)) => {
-                Heard { watermark: time.watermark(source.out_of_orderness()), idle: time.idle, ended }
-            }
+            (Input::Source(source), EventTime::Source(time)) => Heard {
+                watermark: time.watermark(source.out_of_orderness()),
+                idle: time.idle,
+                ended,
+            },
             (Input::Keyed(keyed), EventTime::Producers(time)) => {
                 let idle = keyed.idle(time) && !keyed.operator.firing();
-                Heard { watermark: keyed.operator.forwarded(), idle, ended }
+                Heard {
+                    watermark: keyed.operator.forwarded(),
+                    idle,
+                    ended,
+                }
             }
-            _ => Heard { watermark: UNKNOWN, idle: false, ended },
+            _ => Heard {
+                watermark: UNKNOWN,
+                idle: false,
+                ended,
+            },
         }
     }
 
@@ -222,11 +232,23 @@ impl Task {
             return;
         }
         let over = match (&self.input, &self.working.time) {
-            (Input::Source(_), _) => self.working.run.as_ref().and_then(|r| r.end).is_some_and(|end| self.read_to >= end),
-            (Input::Keyed(keyed), EventTime::Producers(time)) => keyed.ended(time) && !keyed.operator.firing(),
+            (Input::Source(_), _) => self
+                .working
+                .run
+                .as_ref()
+                .and_then(|r| r.end)
+                .is_some_and(|end| self.read_to >= end),
+            (Input::Keyed(keyed), EventTime::Producers(time)) => {
+                keyed.ended(time) && !keyed.operator.firing()
+            }
             _ => false,
         };
-        if let Some(run) = self.working.run.as_mut().filter(|run| over && !run.finished) {
+        if let Some(run) = self
+            .working
+            .run
+            .as_mut()
+            .filter(|run| over && !run.finished)
+        {
             run.finished = true;
             self.dirty = true;
         }
@@ -249,13 +271,21 @@ impl Task {
 
     /// Memory of the open transaction: folds and changes.
     pub fn transaction_bytes(&self) -> usize {
-        let changes = if let Input::Keyed(keyed) = &self.input { keyed.operator.changed_bytes() } else { 0 };
+        let changes = if let Input::Keyed(keyed) = &self.input {
+            keyed.operator.changed_bytes()
+        } else {
+            0
+        };
         self.nodes.bytes() + changes
     }
 
     /// Takes fetched records; those that were processed already are dropped.
     pub fn enqueue(&mut self, fetch: Fetch) {
-        let next = self.pending.back().and_then(|(f, _)| f.next_offset()).unwrap_or(self.working.position);
+        let next = self
+            .pending
+            .back()
+            .and_then(|(f, _)| f.next_offset())
+            .unwrap_or(self.working.position);
         let first = fetch.first_from(next.max(self.working.position));
         if first < self.bound(&fetch) {
             self.pending.push_back((fetch, first));
@@ -264,7 +294,13 @@ impl Task {
 
     /// Records of the fetch that belong to this run.
     fn bound(&self, fetch: &Fetch) -> usize {
-        match self.working.run.as_ref().filter(|run| !run.finished).and_then(|run| run.end) {
+        match self
+            .working
+            .run
+            .as_ref()
+            .filter(|run| !run.finished)
+            .and_then(|run| run.end)
+        {
             Some(end) => fetch.first_from(end),
             None if self.has_finished() => 0,
             None => fetch.len(),
@@ -272,7 +308,12 @@ impl Task {
     }
 
     /// Processes what waits, until nothing does or windows fire.
-    pub fn process(&mut self, wall_ms: i64, target: &RejectTarget<'_>, outbox: &mut Outbox) -> Result<()> {
+    pub fn process(
+        &mut self,
+        wall_ms: i64,
+        target: &RejectTarget<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<()> {
         while !self.firing()
             && let Some((fetch, first)) = self.pending.pop_front()
         {
@@ -287,20 +328,34 @@ impl Task {
         Ok(())
     }
 
-    fn process_source(&mut self, fetch: Fetch, first: usize, wall_ms: i64, outbox: &mut Outbox) -> Result<()> {
+    fn process_source(
+        &mut self,
+        fetch: Fetch,
+        first: usize,
+        wall_ms: i64,
+        outbox: &mut Outbox,
+    ) -> Result<()> {
         let bound = self.bound(&fetch);
-        let (Input::Source(source), EventTime::Source(time)) = (&mut self.input, &mut self.working.time) else {
+        let (Input::Source(source), EventTime::Source(time)) =
+            (&mut self.input, &mut self.working.time)
+        else {
             return Ok(());
         };
-        let Some(last) = bound.checked_sub(1) else { return Ok(()) };
+        let Some(last) = bound.checked_sub(1) else {
+            return Ok(());
+        };
         let next = fetch.offset(last) + 1;
         let taken = source.take(fetch, first..bound, time, wall_ms, &mut self.rejects);
         let counts = &mut self.working.counts;
         counts.records += taken.records;
         counts.rejected += taken.rejected;
         if let Some(batch) = taken.batch {
-            let mut around =
-                Surroundings { wall_ms, outbox, rejects: &mut self.rejects, counts: counts.nodes.as_mut_slice() };
+            let mut around = Surroundings {
+                wall_ms,
+                outbox,
+                rejects: &mut self.rejects,
+                counts: counts.nodes.as_mut_slice(),
+            };
             self.nodes.process(&batch, &mut around)?;
         }
         self.working.position = next;
@@ -309,10 +364,18 @@ impl Task {
     }
 
     fn process_block(&mut self, fetch: Fetch, index: usize) -> Result<()> {
-        let (Input::Keyed(keyed), EventTime::Producers(time)) = (&mut self.input, &mut self.working.time) else {
+        let (Input::Keyed(keyed), EventTime::Producers(time)) =
+            (&mut self.input, &mut self.working.time)
+        else {
             return Ok(());
         };
-        keyed.take(&fetch, index, time, &mut self.working.counts.window, &mut self.rejects)?;
+        keyed.take(
+            &fetch,
+            index,
+            time,
+            &mut self.working.counts.window,
+            &mut self.rejects,
+        )?;
         self.working.counts.records += 1;
         self.working.position = fetch.offset(index) + 1;
         if index + 1 < fetch.len() {
@@ -322,8 +385,15 @@ impl Task {
     }
 
     /// Emits a chunk of closed windows; returns whether more wait.
-    pub fn fire(&mut self, wall_ms: i64, target: &RejectTarget<'_>, outbox: &mut Outbox) -> Result<bool> {
-        let Input::Keyed(keyed) = &mut self.input else { return Ok(false) };
+    pub fn fire(
+        &mut self,
+        wall_ms: i64,
+        target: &RejectTarget<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<bool> {
+        let Input::Keyed(keyed) = &mut self.input else {
+            return Ok(false);
+        };
         if !keyed.operator.firing() {
             return Ok(false);
         }
@@ -331,8 +401,12 @@ impl Task {
         let counts = &mut self.working.counts;
         let mut fired = NodeCounts::default();
         if let Some(batch) = keyed.fire(FIRE_ROWS, &mut fired, &mut self.rejects)? {
-            let mut around =
-                Surroundings { wall_ms, outbox, rejects: &mut self.rejects, counts: counts.nodes.as_mut_slice() };
+            let mut around = Surroundings {
+                wall_ms,
+                outbox,
+                rejects: &mut self.rejects,
+                counts: counts.nodes.as_mut_slice(),
+            };
             self.nodes.process(&batch, &mut around)?;
         }
         counts.fired.add(&fired);
@@ -352,7 +426,8 @@ impl Task {
 
     /// Looks whether the input has become idle.
     pub fn rest(&mut self, elapsed: Duration) {
-        if let (Input::Source(source), EventTime::Source(time)) = (&self.input, &mut self.working.time)
+        if let (Input::Source(source), EventTime::Source(time)) =
+            (&self.input, &mut self.working.time)
             && self.pending.is_empty()
         {
             self.dirty |= source.rest(time, elapsed);
@@ -374,7 +449,9 @@ impl Task {
             part: 0,
             parts: 1,
         };
-        if let (Input::Source(source), EventTime::Source(time)) = (&self.input, &mut self.working.time) {
+        if let (Input::Source(source), EventTime::Source(time)) =
+            (&self.input, &mut self.working.time)
+        {
             time.tell(source.out_of_orderness());
         }
         let sent = self.nodes.seal(&header, BLOCK_LIMIT, outbox)?;
@@ -398,7 +475,12 @@ impl Task {
             Input::Keyed(keyed) => Some(keyed.changelog_facts()),
             Input::Source(_) => None,
         };
-        let Progress { position, time, counts, run } = self.working.clone();
+        let Progress {
+            position,
+            time,
+            counts,
+            run,
+        } = self.working.clone();
         Facts {
             transactional_id: by.transactional_id.to_string(),
             member_id: by.member_id.to_string(),
@@ -417,7 +499,11 @@ impl Task {
     /// The absolute position and facts, for the transaction; only after `seal`.
     pub fn sealed_offset(&self) -> Option<CommittedOffset> {
         let facts = self.sealed.as_ref()?;
-        Some(CommittedOffset { at: self.input_at.clone(), offset: facts.position, metadata: facts.to_metadata() })
+        Some(CommittedOffset {
+            at: self.input_at.clone(),
+            offset: facts.position,
+            metadata: facts.to_metadata(),
+        })
     }
 
     /// Rejects by node and cause since the last call; asked when their transaction is committed.
@@ -427,7 +513,9 @@ impl Task {
 
     /// The transaction that carried the task is committed. Returns whether this was its claim.
     pub fn committed(&mut self, blocks: &BTreeMap<TopicPartition, i64>, now: Duration) -> bool {
-        let Some(facts) = self.sealed.take() else { return false };
+        let Some(facts) = self.sealed.take() else {
+            return false;
+        };
         self.committed_at = now;
         if let Input::Keyed(keyed) = &mut self.input {
             keyed.committed(&facts, blocks);

@@ -37,7 +37,10 @@ impl Restore {
         barrier: i64,
         save_bytes: usize,
     ) -> Result<Restore> {
-        let complete_from = facts.as_ref().and_then(|f| f.changelog.as_ref()).map_or(log.start, |c| c.complete_from);
+        let complete_from = facts
+            .as_ref()
+            .and_then(|f| f.changelog.as_ref())
+            .map_or(log.start, |c| c.complete_from);
         let store = keyed.store.position()?;
         let good = store.filter(|p| p.offset >= log.start && p.offset < barrier);
         let (position, replay) = match good {
@@ -51,7 +54,15 @@ impl Restore {
             }
         };
         let log_facts = None;
-        Ok(Restore { replay: Some(replay), barrier, facts, log_facts, position, save_bytes, blocks: 0 })
+        Ok(Restore {
+            replay: Some(replay),
+            barrier,
+            facts,
+            log_facts,
+            position,
+            save_bytes,
+            blocks: 0,
+        })
     }
 
     /// Where the changelog is read from.
@@ -81,9 +92,15 @@ impl Restore {
     fn block(&mut self, keyed: &mut KeyedInput, offset: i64, bytes: &[u8]) -> Result<()> {
         let (header, body) = block::decode(bytes, &[])?;
         let Body::Changes(changes) = body else {
-            return Err(Error::Damaged { what: "changelog", message: format!("no changes at offset {offset}") }.into());
+            return Err(Error::Damaged {
+                what: "changelog",
+                message: format!("no changes at offset {offset}"),
+            }
+            .into());
         };
-        let Some(replay) = &mut self.replay else { return Ok(()) };
+        let Some(replay) = &mut self.replay else {
+            return Ok(());
+        };
         replay.on_block(offset, header.epoch, header.nonce)?;
         for change in changes.iter() {
             let (_, change) = change?;
@@ -91,10 +108,17 @@ impl Restore {
         }
         if let Some(facts) = &changes.facts {
             let facts = Facts::decode(facts);
-            self.log_facts = Some(facts.map_err(|e| Error::Damaged { what: "facts", message: e.to_string() })?);
+            self.log_facts = Some(facts.map_err(|e| Error::Damaged {
+                what: "facts",
+                message: e.to_string(),
+            })?);
         }
         if keyed.operator.bytes().1 > self.save_bytes {
-            let position = SavedPosition { offset, epoch: header.epoch, nonce: header.nonce };
+            let position = SavedPosition {
+                offset,
+                epoch: header.epoch,
+                nonce: header.nonce,
+            };
             keyed.save_at(position)?;
         }
         Ok(())
@@ -104,7 +128,10 @@ impl Restore {
     pub fn finish(mut self, keyed: &mut KeyedInput) -> Result<Facts> {
         let facts = self.facts.take().or(self.log_facts.take());
         let (Some(facts), Some(replay)) = (facts, self.replay.take()) else {
-            return Err(TaskError::Replay(Fault::Ends { found: None, wanted: 0 }));
+            return Err(TaskError::Replay(Fault::Ends {
+                found: None,
+                wanted: 0,
+            }));
         };
         let last = replay.finish(facts.epoch, facts.nonce)?;
         keyed.resume(facts.changelog.clone().unwrap_or_default(), Some(last));

@@ -24,7 +24,13 @@ pub(super) struct ProducerSlot {
 
 impl ProducerSlot {
     pub(super) fn new(transactional_id: String) -> Self {
-        ProducerSlot { transactional_id, outbox: None, fresh: None, fenced_at: None, opened_at: None }
+        ProducerSlot {
+            transactional_id,
+            outbox: None,
+            fresh: None,
+            fenced_at: None,
+            opened_at: None,
+        }
     }
 
     pub(super) fn outbox(&mut self) -> Option<&mut Outbox> {
@@ -32,7 +38,10 @@ impl ProducerSlot {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.outbox.as_ref().filter(|o| o.is_open()).map_or(0, Outbox::bytes)
+        self.outbox
+            .as_ref()
+            .filter(|o| o.is_open())
+            .map_or(0, Outbox::bytes)
     }
 
     pub(super) fn drop_producer(&mut self) {
@@ -49,7 +58,11 @@ impl Worker {
             return true;
         }
         if self.producer.fresh.is_none() {
-            match self.shared.clients.producer(&self.producer.transactional_id) {
+            match self
+                .shared
+                .clients
+                .producer(&self.producer.transactional_id)
+            {
                 Ok(fresh) => self.producer.fresh = Some(fresh),
                 Err(error) => {
                     self.fatal = Some(format!("cannot make a producer: {error}"));
@@ -57,7 +70,9 @@ impl Worker {
                 }
             }
         }
-        let Some(fresh) = &mut self.producer.fresh else { return false };
+        let Some(fresh) = &mut self.producer.fresh else {
+            return false;
+        };
         match fresh.init(INIT_TRY) {
             Ok(()) => {
                 self.producer.outbox = self.producer.fresh.take().map(Outbox::new);
@@ -66,9 +81,14 @@ impl Worker {
             }
             Err(error) => {
                 let name = self.trouble_name();
-                self.shared.board.trouble(&name, Some(format!("the producer cannot register with Kafka: {error}")));
+                self.shared.board.trouble(
+                    &name,
+                    Some(format!("the producer cannot register with Kafka: {error}")),
+                );
                 match error.reaction() {
-                    Reaction::Retry => tracing::info!(thread = self.index, %error, "waiting for Kafka"),
+                    Reaction::Retry => {
+                        tracing::info!(thread = self.index, %error, "waiting for Kafka")
+                    }
                     Reaction::Park => self.fatal = Some(format!("{error}")),
                     _ => {
                         tracing::warn!(thread = self.index, %error, "the new producer failed; making another");
@@ -92,15 +112,20 @@ impl Worker {
     /// The producer was fenced. Once may be a timeout or our own release; twice soon is another process with our id.
     pub(super) fn on_fenced(&mut self) {
         let now = self.elapsed();
-        let timed_out = self
-            .producer
-            .opened_at
-            .is_some_and(|opened| now.saturating_sub(opened) >= self.shared.tuning.transaction_timeout);
-        let member = self.shared.group_metadata().is_ok_and(|m| !m.member_id.is_empty() && m.generation >= 0);
+        let timed_out = self.producer.opened_at.is_some_and(|opened| {
+            now.saturating_sub(opened) >= self.shared.tuning.transaction_timeout
+        });
+        let member = self
+            .shared
+            .group_metadata()
+            .is_ok_and(|m| !m.member_id.is_empty() && m.generation >= 0);
         if timed_out || !member || self.shared.fences.take_own(self.index) {
             return;
         }
-        let again = self.producer.fenced_at.is_some_and(|at| now.saturating_sub(at) < FENCE_WINDOW);
+        let again = self
+            .producer
+            .fenced_at
+            .is_some_and(|at| now.saturating_sub(at) < FENCE_WINDOW);
         self.producer.fenced_at = Some(now);
         if again {
             self.fatal = Some(format!(

@@ -11,13 +11,18 @@ use crate::protocol::commit::{Cause, Verdict};
 use crate::protocol::ownership::Breach;
 use crate::runtime::error::TaskError;
 use crate::runtime::task::rejects::RejectTarget;
-use crate::runtime::telemetry;
 use crate::runtime::task::{Input, Phase};
+use crate::runtime::telemetry;
 
 impl Worker {
     /// Processes what waits in the tasks, and fires windows until the transaction is full.
     pub(super) fn work(&mut self) {
-        let ids: Vec<TaskId> = self.tasks.values().filter(|t| t.is_running()).map(|t| t.id.clone()).collect();
+        let ids: Vec<TaskId> = self
+            .tasks
+            .values()
+            .filter(|t| t.is_running())
+            .map(|t| t.id.clone())
+            .collect();
         let one_by_one = self.streak.one_by_one();
         for id in ids {
             if one_by_one && self.solo.as_ref() != Some(&id) {
@@ -37,11 +42,17 @@ impl Worker {
     fn work_on(&mut self, id: &TaskId) -> Result<(), TaskError> {
         let shared = self.shared.clone();
         let (wall_ms, elapsed) = (shared.clock.wall_ms(), shared.clock.elapsed());
-        let Some(outbox) = self.producer.outbox() else { return Ok(()) };
-        let Some(task) = self.tasks.get_mut(id) else { return Ok(()) };
+        let Some(outbox) = self.producer.outbox() else {
+            return Ok(());
+        };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return Ok(());
+        };
         let target = RejectTarget {
             topic: &shared.plan.rejects_topic,
-            partition: id.partition.rem_euclid(shared.cluster.partitions(&shared.plan.rejects_topic).max(1)),
+            partition: id
+                .partition
+                .rem_euclid(shared.cluster.partitions(&shared.plan.rejects_topic).max(1)),
             input_topic: &|sub| shared.input_topic_of(sub),
         };
         loop {
@@ -62,18 +73,27 @@ impl Worker {
     }
 
     fn on_failed_work(&mut self, id: TaskId, error: TaskError) {
-        let cause = Cause::Broker { message: format!("task {id}: {error}"), reaction: error.reaction() };
+        let cause = Cause::Broker {
+            message: format!("task {id}: {error}"),
+            reaction: error.reaction(),
+        };
         let culprit = (!matches!(error, TaskError::Broker(_))).then_some((id, error));
         self.give_up(cause, culprit);
     }
 
     /// Stops reading a partition whose records pile up, and reads on when they are gone.
     fn regulate(&mut self, id: &TaskId) {
-        let Some(task) = self.tasks.get(id) else { return };
+        let Some(task) = self.tasks.get(id) else {
+            return;
+        };
         let at = task.input_at.clone();
         let pause = task.pending_bytes() > self.shared.tuning.pending_bytes;
         let resume = task.pending_bytes() == 0;
-        let changed = if pause { self.paused.insert(at.clone()) } else { resume && self.paused.remove(&at) };
+        let changed = if pause {
+            self.paused.insert(at.clone())
+        } else {
+            resume && self.paused.remove(&at)
+        };
         if changed && let Err(error) = self.consumer.pause(std::slice::from_ref(&at), pause) {
             tracing::warn!(partition = %at, %error, "cannot be paused or resumed");
         }
@@ -84,11 +104,17 @@ impl Worker {
         self.report(&verdict, &gathered);
         self.producer.opened_at = None;
         match verdict {
-            Verdict::Committed { replace_producer, owned } => {
+            Verdict::Committed {
+                replace_producer,
+                owned,
+            } => {
                 self.streak.committed();
                 self.join(&gathered);
                 if replace_producer {
-                    tracing::info!(thread = self.index, "a commit's end may have been sent twice: replacing the producer");
+                    tracing::info!(
+                        thread = self.index,
+                        "a commit's end may have been sent twice: replacing the producer"
+                    );
                     self.replace_producer();
                 }
                 if let Err(breach) = owned {
@@ -96,7 +122,10 @@ impl Worker {
                     self.drop_lost();
                 }
             }
-            Verdict::Aborted { cause, replace_producer } => {
+            Verdict::Aborted {
+                cause,
+                replace_producer,
+            } => {
                 self.streak.aborted(&cause);
                 self.roll_back();
                 if replace_producer {
@@ -121,7 +150,9 @@ impl Worker {
     fn join(&mut self, gathered: &Gathered) {
         let now = self.elapsed();
         for id in &gathered.tasks {
-            let Some(task) = self.tasks.get_mut(id) else { continue };
+            let Some(task) = self.tasks.get_mut(id) else {
+                continue;
+            };
             let before = task.facts().counts.clone();
             let claimed = task.committed(&gathered.blocks, now);
             let rejects = task.take_reject_counts();
@@ -186,7 +217,10 @@ impl Worker {
         if let Some(done) = self.solo.take() {
             self.cleared.insert(done);
         }
-        let next = self.tasks.values().find(|t| !matches!(t.phase, Phase::Parked(_)) && !self.cleared.contains(&t.id));
+        let next = self
+            .tasks
+            .values()
+            .find(|t| !matches!(t.phase, Phase::Parked(_)) && !self.cleared.contains(&t.id));
         self.solo = next.map(|t| t.id.clone());
         if self.solo.is_none() {
             self.cleared.clear();
@@ -211,7 +245,10 @@ impl Worker {
 
     /// If any of the tasks has a part in the open transaction, the transaction cannot be committed.
     fn abandon(&mut self, tasks: &[TaskId]) {
-        let touched = tasks.iter().filter_map(|id| self.tasks.get(id)).find(|t| t.is_touched());
+        let touched = tasks
+            .iter()
+            .filter_map(|id| self.tasks.get(id))
+            .find(|t| t.is_touched());
         if let Some(task) = touched {
             let task = task.id.clone();
             self.tasks.remove(&task);
@@ -233,7 +270,9 @@ impl Worker {
 
     /// Rows that are committed but not in the store yet go there, so that the task can return without a long replay.
     fn save_at_close(&mut self, id: &TaskId) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         if !task.is_running() {
             return;
         }
@@ -254,10 +293,19 @@ impl Worker {
         }
         self.next_save = self.elapsed() + tuning.save_interval;
         let min_log = tuning.refresh_min_log;
-        let ids: Vec<TaskId> = self.tasks.values().filter(|t| t.is_running()).map(|t| t.id.clone()).collect();
+        let ids: Vec<TaskId> = self
+            .tasks
+            .values()
+            .filter(|t| t.is_running())
+            .map(|t| t.id.clone())
+            .collect();
         for id in ids {
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            let Input::Keyed(keyed) = &mut task.input else { continue };
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
+            let Input::Keyed(keyed) = &mut task.input else {
+                continue;
+            };
             if let Err(error) = keyed.save(short, min_log) {
                 let error = TaskError::from(error);
                 if error.reaction() == Reaction::Park {
