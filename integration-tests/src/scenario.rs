@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::process::{Millstream, Worker};
 use crate::topics::{self, Isolation, Record};
@@ -24,7 +23,7 @@ pub struct Scenario {
     pub topology: PathBuf,
     pub input: String,
     pub output: String,
-    home: TempDir,
+    home: PathBuf,
     /// Settings of every worker.
     settings: Vec<(String, String)>,
 }
@@ -39,8 +38,9 @@ impl Scenario {
         let (input, output) = (format!("{app}-in"), format!("{app}-out"));
         let home = tempfile::Builder::new()
             .prefix(&format!("{app}-"))
-            .tempdir()?;
-        let topology = home.path().join("topology.yaml");
+            .tempdir()?
+            .keep();
+        let topology = home.join("topology.yaml");
         let text = text
             .replace("@APP@", &app)
             .replace("@IN@", &input)
@@ -84,12 +84,12 @@ impl Scenario {
     }
 
     pub fn home(&self) -> &Path {
-        self.home.path()
+        &self.home
     }
 
     /// Where a worker of this id keeps its state.
     pub fn state(&self, id: &str) -> PathBuf {
-        self.home.path().join(format!("state-{id}"))
+        self.home.join(format!("state-{id}"))
     }
 
     pub fn file(&self) -> String {
@@ -108,7 +108,7 @@ impl Scenario {
     /// # Errors
     /// The process cannot be started.
     pub fn start(&self, id: &str) -> Result<Worker> {
-        self.worker(id).start(id, self.home.path())
+        self.worker(id).start(id, &self.home)
     }
 
     /// Clicks in the background: `windows` of 15 s, `speed` times as fast as the clock (0: as fast as possible).
@@ -137,7 +137,7 @@ impl Scenario {
             "--seed",
             "7",
         ];
-        Millstream::new(&self.brokers, arguments).start("generator", self.home.path())
+        Millstream::new(&self.brokers, arguments).start("generator", &self.home)
     }
 
     /// Writes records into the input.
@@ -179,7 +179,7 @@ impl Scenario {
         let what = format!(
             "{count} rows in {} (logs: {})",
             self.output,
-            self.home.path().display()
+            self.home.display()
         );
         wait::until(&what, within, || {
             let rows = self.rows()?;
@@ -198,13 +198,16 @@ impl Scenario {
         ensure!(
             status.success(),
             "the audit found anomalies ({status}; logs in {}):\n{text}",
-            self.home.path().display()
+            self.home.display()
         );
         serde_json::from_str(&text).with_context(|| format!("the audit's JSON: {text}"))
     }
 
-    /// Keeps logs and state after the test; called before an error leaves it.
-    pub fn keep(self) -> PathBuf {
-        self.home.keep()
+    /// Removes logs and state: the end of a test that has passed.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn done(self) -> Result<()> {
+        Ok(std::fs::remove_dir_all(&self.home)?)
     }
 }

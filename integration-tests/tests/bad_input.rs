@@ -102,7 +102,7 @@ fn broken_records_are_rejected_with_cause_and_origin_and_harm_nobody() -> Result
         "rejects: {found:?}\nwanted: {expected:?}"
     );
     scenario.audit()?;
-    Ok(())
+    scenario.done()
 }
 
 fn place(reject: &Value) -> (i32, i64, String) {
@@ -171,5 +171,5 @@ fn the_identity_of_a_source_holds_in_the_committed_facts() -> Result<()> {
         "{}",
         worker.log()?
     );
-    Ok(())
+    scenario.done()
 }

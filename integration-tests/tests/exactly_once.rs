@@ -42,7 +42,7 @@ fn one_worker_counts_exactly() -> Result<()> {
     worker.sigterm()?;
     let status = worker.wait_exit(Duration::from_secs(30))?;
     ensure!(status.success(), "{status}: {}", worker.log()?);
-    Ok(())
+    scenario.done()
 }
 
 /// Workers in turn are killed without warning every few seconds and started again two seconds later.
@@ -93,7 +93,7 @@ fn kill_9_of_random_workers_loses_and_doubles_nothing() -> Result<()> {
         "only {} aborted transactions held records: the run proves nothing",
         aborted.transactions
     );
-    Ok(())
+    scenario.done()
 }
 
 #[test]
@@ -129,5 +129,5 @@ fn scaling_from_one_to_three_and_back_moves_tasks_without_harm() -> Result<()> {
         "{}",
         first.log()?
     );
-    Ok(())
+    scenario.done()
 }

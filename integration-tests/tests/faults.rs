@@ -57,7 +57,8 @@ fn a_worker_frozen_past_its_session_comes_back_without_harm() -> Result<()> {
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)
+    stop_all(workers)?;
+    scenario.done()
 }
 
 #[test]
@@ -89,7 +90,8 @@ fn rolling_restarts_and_lost_state_directories_change_nothing() -> Result<()> {
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)
+    stop_all(workers)?;
+    scenario.done()
 }
 
 fn remove(directory: &Path) -> Result<()> {
@@ -116,7 +118,8 @@ fn static_members_return_within_their_session_without_a_rebalance() -> Result<()
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)
+    stop_all(workers)?;
+    scenario.done()
 }
 
 #[test]
@@ -175,5 +178,6 @@ fn a_broker_killed_during_commits_only_delays() -> Result<()> {
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)
+    stop_all(workers)?;
+    scenario.done()
 }

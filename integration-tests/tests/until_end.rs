@@ -68,7 +68,7 @@ fn two_processes_of_which_one_is_killed_finish_every_window_of_a_chain() -> Resu
         "{rows:#?}"
     );
     ensure!((5..=6).contains(&rows.len()), "{rows:#?}");
-    Ok(())
+    scenario.done()
 }
 
 #[test]
@@ -103,5 +103,5 @@ fn an_application_goes_on_after_a_bounded_run() -> Result<()> {
         rejects.len() == 1 && rejects[0]["cause"] == "late",
         "{rejects:?}"
     );
-    Ok(())
+    scenario.done()
 }

@@ -159,6 +159,11 @@ impl Takeover {
         self.go_on(view)
     }
 
+    /// The settling that was decided was not done; it may be decided again.
+    pub fn postpone(&mut self, transactional_id: &str) {
+        self.settled.retain(|id| id != transactional_id);
+    }
+
     fn last_facts(view: &View) -> Option<Facts> {
         let (Offsets::Unstable { last: offset } | Offsets::Stable(offset)) = &view.offsets;
         Facts::from_metadata(&offset.as_ref()?.metadata).ok()

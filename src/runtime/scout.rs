@@ -12,6 +12,7 @@ use crate::protocol::facts::Facts;
 use crate::protocol::ownership::Taken;
 use crate::protocol::takeover::{Claimant, Decision, Offsets, Refusal, Takeover, View};
 use crate::spec::Start;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -53,6 +54,26 @@ pub enum Found {
     Refused(Refusal),
 }
 
+/// When ids were settled: one settling ends the old transaction for all tasks, and another one soon after would fence a process
+/// that restarts with the id.
+#[derive(Default)]
+struct Settled {
+    at: BTreeMap<String, Duration>,
+}
+
+const SETTLE_AGAIN: Duration = Duration::from_secs(5);
+
+impl Settled {
+    fn may(&mut self, transactional_id: &str, now: Duration) -> bool {
+        let last = self.at.get(transactional_id);
+        let may = last.is_none_or(|last| now.saturating_sub(*last) >= SETTLE_AGAIN);
+        if may {
+            self.at.insert(transactional_id.to_string(), now);
+        }
+        may
+    }
+}
+
 struct Look {
     question: Question,
     takeover: Takeover,
@@ -61,6 +82,7 @@ struct Look {
 /// Runs until every question sender is gone.
 pub fn run(shared: &Arc<Shared>, questions: &Receiver<Question>) {
     let mut looks: Vec<Look> = Vec::new();
+    let mut settled = Settled::default();
     loop {
         let wait = if looks.is_empty() {
             Duration::from_secs(3600)
@@ -78,7 +100,7 @@ pub fn run(shared: &Arc<Shared>, questions: &Receiver<Question>) {
                 .ownership
                 .holds(&look.question.task, &look.question.taken)
         });
-        looks.retain_mut(|look| match look_at(shared, look).and_then(|found| with_end(shared, look, found)) {
+        looks.retain_mut(|look| match look_at(shared, look, &mut settled).and_then(|found| with_end(shared, look, found)) {
             Ok(None) => true,
             Ok(Some((found, end))) => {
                 let Question { task, taken, reply } = &look.question;
@@ -112,12 +134,20 @@ fn begin(shared: &Shared, question: Question) -> Look {
     }
 }
 
-fn look_at(shared: &Shared, look: &mut Look) -> Result<Option<Found>, Error> {
+fn look_at(
+    shared: &Shared,
+    look: &mut Look,
+    settled: &mut Settled,
+) -> Result<Option<Found>, Error> {
     let task = &look.question.task;
     let view = view(shared, task)?;
     match look.takeover.decide(&view, shared.clock.elapsed()) {
         Decision::Wait => Ok(None),
         Decision::Settle { transactional_id } => {
+            if !settled.may(&transactional_id, shared.clock.elapsed()) {
+                look.takeover.postpone(&transactional_id);
+                return Ok(None);
+            }
             tracing::info!(%task, transactional_id, "ending the transaction of a worker that is gone");
             shared.group.settle(&transactional_id)?;
             Ok(None)
