@@ -45,11 +45,11 @@ fn a_worker_frozen_past_its_session_comes_back_without_harm() -> Result<()> {
         Scenario::clicks(kafka::shared().bootstrap(), "freeze")?.set("group.session_timeout", "6s");
     let mut workers = start_all(&scenario, &["w1", "w2"])?;
     let mut generator = scenario.generate(WINDOWS, 6)?;
-    for round in 0..2 {
+    for worker in &mut workers {
         std::thread::sleep(Duration::from_secs(3));
-        workers[round].sigstop()?;
+        worker.sigstop()?;
         std::thread::sleep(Duration::from_secs(9));
-        workers[round].sigcont()?;
+        worker.sigcont()?;
     }
     ensure!(
         generator.wait_exit(PATIENCE)?.success(),

@@ -153,10 +153,10 @@ impl Process {
                 deletions: deletions.clone(),
             };
             let seed = rand::random();
-            let worker = Worker::new(index, shared.clone(), lines, seed)?;
-            let ended = ended.clone();
+            let (shared, ended) = (shared.clone(), ended.clone());
             let handle = spawn(&format!("worker-{index}"), move || {
-                run_worker(worker, index, &ended)
+                let end = run_worker(index, &shared, lines, seed);
+                ended.lock().unwrap_or_else(PoisonError::into_inner).push(end);
             })?;
             threads.push((commands, handle));
         }
@@ -273,24 +273,41 @@ impl Process {
     }
 }
 
-/// Steps the worker until it ends; a panic is an end, too.
-fn run_worker(mut worker: Worker, index: usize, ended: &Mutex<Vec<Ended>>) {
+/// Makes the worker on its own thread and steps it until it ends; a panic is an end, too.
+fn run_worker(index: usize, shared: &Arc<Shared>, lines: Lines, seed: u64) -> Ended {
+    if shared.tuning.pin_threads {
+        pin(index);
+    }
     let steps = std::panic::AssertUnwindSafe(|| {
+        let mut worker = match Worker::new(index, shared.clone(), lines, seed) {
+            Ok(worker) => worker,
+            Err(error) => return Ended::Fatal(format!("worker thread {index} cannot start: {error}")),
+        };
         loop {
             if let Some(end) = worker.turn() {
                 return end;
             }
         }
     });
-    let end = std::panic::catch_unwind(steps).unwrap_or_else(|_| {
+    std::panic::catch_unwind(steps).unwrap_or_else(|_| {
         Ended::Fatal(format!(
             "worker thread {index} panicked; its tasks are taken over from what is committed"
         ))
-    });
-    ended
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(end);
+    })
+}
+
+/// Binds this thread to a core of its own. Clients that it makes afterwards start their threads there, too.
+fn pin(index: usize) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // SAFETY: a zeroed cpu_set_t is the empty set, and the call reads it only.
+    let done = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(index % cores, &mut set);
+        libc::sched_setaffinity(0, std::mem::size_of::<libc::cpu_set_t>(), &set) == 0
+    };
+    if !done {
+        tracing::warn!(thread = index, "cannot be bound to a core; it runs on any");
+    }
 }
 
 fn spawn<T: Send + 'static>(
@@ -340,6 +357,7 @@ fn tuning(app: &str, worker_id: &str, settings: &Settings, run: Option<u32>) -> 
         hot_bytes: share * 3 / threads,
         pending_bytes: (share / 4 / threads).max(1 << 20),
         run,
+        pin_threads: settings.worker.pin_threads,
     }
 }
 

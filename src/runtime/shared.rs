@@ -36,6 +36,8 @@ pub struct Tuning {
     pub pending_bytes: usize,
     /// The number of the bounded run, with `--until-end`.
     pub run: Option<u32>,
+    /// Each worker thread on a core of its own.
+    pub pin_threads: bool,
 }
 
 /// Facts of the topics in use.

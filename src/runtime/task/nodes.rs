@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 enum Kind {
     Map(MapOperator),
-    Fold(FoldNode),
-    Sink(SinkWriter),
+    Fold(Box<FoldNode>),
+    Sink(Box<SinkWriter>),
 }
 
 /// A fold and what it has told its shards.
@@ -64,14 +64,14 @@ impl Nodes {
         let nodes = sub.nodes.iter().map(|node| {
             let kind = match &node.kind {
                 NodeKind::Map(plan) => Kind::Map(MapOperator::new(plan)),
-                NodeKind::Sink(plan) => Kind::Sink(SinkWriter::new(plan, output(plan), partition)),
-                NodeKind::Fold(plan) => Kind::Fold(FoldNode {
+                NodeKind::Sink(plan) => Kind::Sink(Box::new(SinkWriter::new(plan, output(plan), partition)),
+                NodeKind::Fold(plan) => Kind::Fold(Box::new(FoldNode {
                     fold: Fold::new(plan, shards),
                     topic: repartition(&plan.node),
                     shards,
                     told: None,
                     telling: None,
-                }),
+                })),
             };
             NodeState {
                 name: node.name.as_str().into(),
@@ -103,7 +103,7 @@ impl Nodes {
                 self.run(Edge::Node(index), &out, around)?;
             }
         }
-        Ok(())
+        Ok(()))
     }
 
     fn step(

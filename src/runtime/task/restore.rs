@@ -26,6 +26,8 @@ pub struct Restore {
     /// Unsaved bytes beyond which the restored rows are written to the store.
     save_bytes: usize,
     pub blocks: u64,
+    /// The local store was good: only the log's tail is replayed.
+    pub from_store: bool,
 }
 
 impl Restore {
@@ -62,6 +64,7 @@ impl Restore {
             position,
             save_bytes,
             blocks: 0,
+            from_store: good.is_some(),
         })
     }
 

@@ -306,13 +306,20 @@ impl Worker {
             let Input::Keyed(keyed) = &mut task.input else {
                 continue;
             };
-            if let Err(error) = keyed.save(short, min_log) {
-                let error = TaskError::from(error);
-                if error.reaction() == Reaction::Park {
-                    self.park(&id, format!("its state cannot be saved: {error}"));
-                } else {
-                    self.failed(&id, &error);
-                }
+            let saved = keyed.save(short, min_log);
+            self.on_saved(&id, saved);
+        }
+    }
+
+    /// A full disk harms nothing yet: the rows stay in memory and the next save tries again. A damaged store is restored.
+    fn on_saved(&mut self, id: &TaskId, saved: Result<(), TaskError>) {
+        let about = format!("state of task {id}");
+        match saved {
+            Ok(()) => self.shared.board.trouble(&about, None),
+            Err(error) if error.reaction() == Reaction::Restore => self.failed(id, &error),
+            Err(error) => {
+                tracing::warn!(task = %id, %error, "not saved; it is tried again, and the changelog has everything");
+                self.shared.board.trouble(&about, Some(format!("it cannot be saved: {error}")));
             }
         }
     }

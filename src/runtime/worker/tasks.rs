@@ -18,6 +18,7 @@ use crate::runtime::scout::{Found, Question};
 use crate::runtime::task::keyed::KeyedInput;
 use crate::runtime::task::nodes::Nodes;
 use crate::runtime::task::restore::Restore;
+use crate::runtime::telemetry;
 use crate::runtime::task::source::SourceInput;
 use crate::runtime::task::{Input, Phase, Task};
 use crate::time::watermark::{Producers, SourceWatermark};
@@ -67,7 +68,7 @@ impl Worker {
             return Ok(None);
         };
         let input = match &sub.input {
-            PlanInput::Source(source) => Input::Source(SourceInput::new(source)),
+            PlanInput::Source(source) => Input::Source(Box::new(SourceInput::new(source))),
             PlanInput::Window(window) => {
                 let Some(changelog) = shared.changelog_at(id) else {
                     return Ok(None);
@@ -170,7 +171,7 @@ impl Worker {
         match Restore::begin(keyed, facts, log, barrier, save_bytes) {
             Ok(restore) => {
                 let from = restore.position();
-                task.phase = Phase::Restoring(restore);
+                task.phase = Phase::Restoring(Box::new(restore));
                 self.routes.insert(changelog.clone(), id.clone());
                 self.assign(&changelog, from);
             }
@@ -229,6 +230,7 @@ impl Worker {
     }
 
     fn finish_restore(&mut self, id: &TaskId) {
+        let now = self.elapsed();
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
@@ -239,10 +241,12 @@ impl Worker {
         let Input::Keyed(keyed) = &mut task.input else {
             return;
         };
-        let (changelog, blocks) = (keyed.changelog.clone(), restore.blocks);
+        let (changelog, blocks, from_store) = (keyed.changelog.clone(), restore.blocks, restore.from_store);
+        let took = now.saturating_sub(task.taken_at);
         match restore.finish(keyed) {
             Ok(facts) => {
                 tracing::info!(task = %id, blocks, epoch = facts.epoch, "restored");
+                telemetry::on_restored(&self.shared.metrics, took, from_store);
                 self.claim(id, facts);
                 self.unassign(&changelog);
                 self.show(id);
