@@ -76,6 +76,8 @@ pub trait Consumer: Send {
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
     /// Stops or resumes fetching; what was fetched before a pause may still be handed out.
     fn pause(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()>;
+    /// The broker's end of the log, open transactions included, as of the last fetch. Asks no broker.
+    fn high(&self, at: &TopicPartition) -> Option<i64>;
     /// Waits at most `timeout` for something; returns at most `max_records` records, grouped by partition.
     fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Vec<Polled>>;
 }

@@ -28,7 +28,7 @@ pub fn all_finished<'a>(number: u32, mut tasks: impl Iterator<Item = Option<&'a 
     tasks.all(|facts| {
         facts
             .and_then(|f| f.run.as_ref())
-            .is_some_and(|run| run.number == number && run.finished)
+            .is_some_and(|run| run.number > number || (run.number == number && run.finished))
     })
 }
 
@@ -40,7 +40,7 @@ pub fn enter(mut facts: Facts, number: Option<u32>, end: Option<i64>) -> Facts {
         return facts;
     }
     if let EventTime::Producers(producers) = &mut facts.time {
-        producers.reopen();
+        producers.enter(number);
     }
     facts.run = match (number, facts.run) {
         (Some(number), _) => Some(BoundedRun {
@@ -100,6 +100,14 @@ mod tests {
             1,
             "an application that ran unbounded"
         );
+    }
+
+    #[test]
+    fn a_process_whose_run_is_over_does_not_wait_for_tasks_that_went_on() {
+        let over = |tasks: &[Option<Facts>]| all_finished(1, tasks.iter().map(Option::as_ref));
+        assert!(over(&[Some(facts(1, true)), Some(facts(2, false))]));
+        assert!(!over(&[Some(facts(1, true)), Some(facts(1, false))]));
+        assert!(!over(&[Some(facts(1, true)), None]));
     }
 
     #[test]

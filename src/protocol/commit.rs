@@ -53,14 +53,28 @@ pub enum Fact {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     NotOwned(Breach),
-    Broker { message: String, reaction: Reaction },
+    Broker {
+        message: String,
+        reaction: Reaction,
+        fenced: bool,
+    },
 }
 
 impl Cause {
+    /// A reason that no broker has given.
+    pub fn plain(message: String, reaction: Reaction) -> Cause {
+        Cause::Broker {
+            message,
+            reaction,
+            fenced: false,
+        }
+    }
+
     fn of(error: &Error) -> Cause {
         Cause::Broker {
             message: error.to_string(),
             reaction: error.reaction(),
+            fenced: matches!(error, Error::Fenced { .. }),
         }
     }
 
@@ -73,6 +87,11 @@ impl Cause {
                 ..
             }
         )
+    }
+
+    /// Another producer has the id, or the broker has timed the transaction out.
+    pub fn says_fenced(&self) -> bool {
+        matches!(self, Cause::Broker { fenced: true, .. })
     }
 
     /// The metrics' label.
@@ -219,10 +238,7 @@ impl Commit {
 
     fn aborted(&mut self, replace_producer: bool) -> Next {
         let cause = self.abort_cause.take();
-        let cause = cause.unwrap_or(Cause::Broker {
-            message: "aborted".into(),
-            reaction: Reaction::Abort,
-        });
+        let cause = cause.unwrap_or(Cause::plain("aborted".into(), Reaction::Abort));
         Next::Ended(Verdict::Aborted {
             cause,
             replace_producer,

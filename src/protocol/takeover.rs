@@ -252,10 +252,11 @@ impl Takeover {
             };
         };
         let from = facts.changelog.as_ref().map_or(0, |c| c.complete_from);
-        if from < log.start || from > log.high {
+        // A log that begins later may still be enough for a task with a good local store: the restore decides that.
+        if from > log.high {
             let lost = format!(
-                "the changelog holds offsets {} to {}, but its rows are complete only from {from} on",
-                log.start, log.high
+                "the changelog ends at offset {}, but its rows are complete only from {from} on",
+                log.high
             );
             return Decision::Refuse(Refusal::LostState(lost));
         }

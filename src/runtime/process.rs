@@ -90,6 +90,7 @@ impl Process {
             &cluster,
         )?;
         runs::refuse_mixed(group.as_ref(), options.until_end)?;
+        runs::refuse_forgotten(&plan, &cluster, admin.as_ref(), group.as_ref())?;
         let run = match options.until_end {
             true => Some(runs::to_join(&plan, &cluster, group.as_ref())?),
             false => None,
@@ -156,7 +157,10 @@ impl Process {
             let (shared, ended) = (shared.clone(), ended.clone());
             let handle = spawn(&format!("worker-{index}"), move || {
                 let end = run_worker(index, &shared, lines, seed);
-                ended.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+                ended
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(end);
             })?;
             threads.push((commands, handle));
         }
@@ -208,6 +212,20 @@ impl Process {
         }
         if let Some(cause) = self.shared.board.failure() {
             return Some(cause);
+        }
+        if self.shared.tuning.run.is_some()
+            && let Some(task) = self
+                .shared
+                .board
+                .tasks()
+                .into_iter()
+                .find(|t| t.phase == "parked")
+        {
+            let cause = task.cause.unwrap_or_default();
+            return Some(format!(
+                "the run cannot end: task {} is parked: {cause}",
+                task.task
+            ));
         }
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.iter().find_map(|end| match end {
@@ -281,7 +299,9 @@ fn run_worker(index: usize, shared: &Arc<Shared>, lines: Lines, seed: u64) -> En
     let steps = std::panic::AssertUnwindSafe(|| {
         let mut worker = match Worker::new(index, shared.clone(), lines, seed) {
             Ok(worker) => worker,
-            Err(error) => return Ended::Fatal(format!("worker thread {index} cannot start: {error}")),
+            Err(error) => {
+                return Ended::Fatal(format!("worker thread {index} cannot start: {error}"));
+            }
         };
         loop {
             if let Some(end) = worker.turn() {

@@ -2,7 +2,7 @@
 
 use super::shared::Cluster;
 use super::startup::StartError;
-use crate::broker::{self, Group};
+use crate::broker::{self, Admin, Group};
 use crate::fetch::TopicPartition;
 use crate::plan::graph::{Input, Plan};
 use crate::protocol::bounded;
@@ -18,6 +18,53 @@ pub fn facts_of_all(
     cluster: &Cluster,
     group: &dyn Group,
 ) -> broker::Result<Vec<Option<Facts>>> {
+    let committed = group.committed(&inputs(plan, cluster), ASK)?;
+    Ok(committed
+        .into_iter()
+        .map(|c| c.and_then(|c| Facts::from_metadata(&c.metadata).ok()))
+        .collect())
+}
+
+/// An application that has committed before, but whose offsets are all gone (the broker forgets them after a week without members):
+/// its sources would be read again from their start, on top of the windows that are still there.
+pub fn refuse_forgotten(
+    plan: &Plan,
+    cluster: &Cluster,
+    admin: &dyn Admin,
+    group: &dyn Group,
+) -> Result<(), StartError> {
+    let inputs = inputs(plan, cluster);
+    if group
+        .committed_unstable(&inputs, ASK)?
+        .iter()
+        .any(Option::is_some)
+    {
+        return Ok(());
+    }
+    let keyed = plan.sub_topologies.iter().filter(|sub| sub.has_state());
+    let logs: Vec<TopicPartition> = keyed
+        .flat_map(|sub| {
+            let topics = [
+                plan.changelog_topic(&sub.name),
+                plan.repartition_topic(&sub.name),
+            ];
+            topics.into_iter().flat_map(|topic| {
+                (0..plan.shards).map(move |p| TopicPartition::new(topic.as_str(), p))
+            })
+        })
+        .collect();
+    // Records are deleted only after a commit was acknowledged: a log that does not begin at 0 has seen one.
+    match admin.log_ranges(&logs)?.iter().any(|log| log.start > 0) {
+        false => Ok(()),
+        true => Err(StartError::Other(format!(
+            "application {} has run before, but the consumer group has no offsets any more (brokers forget them after \
+             offsets.retention.minutes, 7 days by default): where its sources stood is lost. `millstream reset` starts anew",
+            plan.app
+        ))),
+    }
+}
+
+fn inputs(plan: &Plan, cluster: &Cluster) -> Vec<TopicPartition> {
     let mut inputs = Vec::new();
     for sub in &plan.sub_topologies {
         let topic = match &sub.input {
@@ -28,11 +75,7 @@ pub fn facts_of_all(
             (0..cluster.partitions(&topic)).map(|p| TopicPartition::new(topic.as_str(), p)),
         );
     }
-    let committed = group.committed(&inputs, ASK)?;
-    Ok(committed
-        .into_iter()
-        .map(|c| c.and_then(|c| Facts::from_metadata(&c.metadata).ok()))
-        .collect())
+    inputs
 }
 
 /// The number of the run that this process joins or begins.

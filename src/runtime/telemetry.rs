@@ -108,5 +108,9 @@ pub fn on_rows(
 /// A task's state was restored.
 pub fn on_restored(metrics: &Metrics, took: Duration, from_store: bool) {
     let origin = if from_store { "store" } else { "log" };
-    metrics.tasks.restore.with([origin]).observe(took.as_secs_f64());
+    metrics
+        .tasks
+        .restore
+        .with([origin])
+        .observe(took.as_secs_f64());
 }

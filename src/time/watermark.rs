@@ -58,30 +58,31 @@ impl SourceWatermark {
 pub struct Heard {
     pub watermark: i64,
     pub idle: bool,
-    /// `--until-end`: nothing more comes in this run. The watermark stays the last real one.
-    pub ended: bool,
+    /// `--until-end`: nothing more comes in the run of this number. The watermark stays the last real one.
+    pub ended: Option<u32>,
 }
 
-/// How the end of a bounded run stands in a block's header; never stored.
+/// The end of bounded run `n` stands in a block's header as this less `n`; it is never stored as a watermark.
 pub const ENDED: i64 = i64::MAX;
+/// Runs that can be told so; watermarks are far below.
+const MAX_RUN: i64 = 1 << 31;
 
 impl Heard {
     /// As a header says it.
     pub fn from_header(watermark: i64, idle: bool) -> Heard {
+        let run = ENDED.checked_sub(watermark).filter(|run| *run < MAX_RUN);
+        let watermark = if run.is_some() { UNKNOWN } else { watermark };
         Heard {
-            watermark: if watermark == ENDED {
-                UNKNOWN
-            } else {
-                watermark
-            },
+            watermark,
             idle,
-            ended: watermark == ENDED,
+            ended: run.map(|run| run as u32),
         }
     }
 
     /// As a header says it.
     pub fn header_watermark(&self) -> i64 {
-        if self.ended { ENDED } else { self.watermark }
+        self.ended
+            .map_or(self.watermark, |run| ENDED - i64::from(run))
     }
 }
 
@@ -92,6 +93,8 @@ pub struct Producers {
     expected: BTreeMap<u32, u32>,
     heard: BTreeMap<(u32, i32), Heard>,
     current: Option<i64>,
+    /// The bounded run that the task is in: the end of another one means nothing to it.
+    run: Option<u32>,
 }
 
 impl Producers {
@@ -119,7 +122,7 @@ impl Producers {
         if (0..subs).any(|sub| !self.complete(sub)) {
             return UNKNOWN;
         }
-        let open = || self.heard.values().filter(|h| !h.ended);
+        let open = || self.heard.values().filter(|h| !self.has_ended(h));
         let awake = open().filter(|h| !h.idle).map(|h| h.watermark).min();
         awake.unwrap_or_else(|| open().map(|h| h.watermark).max().unwrap_or(UNKNOWN))
     }
@@ -136,14 +139,18 @@ impl Producers {
         (0..subs).all(|sub| self.complete(sub)) && self.heard.values().all(|h| h.idle)
     }
 
-    /// All producers are known and have ended.
+    /// All producers are known and have ended the task's run.
     pub fn ended(&self, subs: u32) -> bool {
-        (0..subs).all(|sub| self.complete(sub)) && self.heard.values().all(|h| h.ended)
+        (0..subs).all(|sub| self.complete(sub)) && self.heard.values().all(|h| self.has_ended(h))
     }
 
-    /// Another run begins: those that had ended may send again.
-    pub fn reopen(&mut self) {
-        self.heard.values_mut().for_each(|h| h.ended = false);
+    fn has_ended(&self, heard: &Heard) -> bool {
+        heard.ended.is_some() && heard.ended == self.run
+    }
+
+    /// The task enters a bounded run, or leaves it.
+    pub fn enter(&mut self, run: Option<u32>) {
+        self.run = run;
     }
 }
 
@@ -170,14 +177,17 @@ mod tests {
 
     /// Lines: `sub/partition of tasks: watermark[ idle]` -> the task's watermark afterwards.
     fn check(subs: u32, script: &[(&str, i64)]) {
-        let mut producers = Producers::default();
+        let mut producers = Producers {
+            run: Some(3),
+            ..Producers::default()
+        };
         for (line, expected) in script {
             let (head, said) = line.split_once(": ").unwrap();
             let (who, tasks) = head.split_once(" of ").unwrap();
             let (sub, partition) = who.split_once('/').unwrap();
             let (said, idle) = (said.trim_end_matches(" idle"), said.ends_with(" idle"));
             let watermark = if said == "end" {
-                ENDED
+                ENDED - 3
             } else {
                 said.parse().unwrap()
             };
@@ -242,14 +252,13 @@ mod tests {
         );
         let mut producers = Producers::default();
         producers.hear((0, 0), 1, Heard::from_header(7, false));
-        producers.hear((0, 0), 1, Heard::from_header(ENDED, false));
+        producers.hear((0, 0), 1, Heard::from_header(ENDED - 3, false));
+        assert!(!producers.ended(1), "the end of another run");
+        assert_eq!(producers.watermark(1), 7);
+        producers.enter(Some(3));
         assert!(producers.ended(1));
-        assert_eq!(
-            producers.watermark(1),
-            UNKNOWN,
-            "nothing was asked before the end"
-        );
-        producers.reopen();
+        producers.enter(Some(4));
+        assert!(!producers.ended(1));
         assert_eq!(producers.watermark(1), 7);
     }
 

@@ -266,6 +266,8 @@ fn transactional(settings: &mut Settings, config: &KafkaConfig, transactional_id
     settings.default("linger.ms", 5);
     settings.default("batch.num.messages", 100_000);
     settings.default("compression.codec", "lz4");
+    // The topics' own limits decide; the sinks check against them.
+    settings.default("message.max.bytes", 100_000_000);
     settings.default(
         "queue.buffering.max.kbytes",
         (budget / 1024).clamp(1, 2_147_483_647),

@@ -134,10 +134,7 @@ fn a_call_that_is_retriable_for_ever_is_aborted() {
 #[test]
 fn two_aborts_in_a_row_commit_one_by_one_and_a_rebalance_does_not_count() {
     let mut streak = Streak::default();
-    let broker = Cause::Broker {
-        message: String::new(),
-        reaction: Reaction::Abort,
-    };
+    let broker = Cause::plain(String::new(), Reaction::Abort);
     let moved = Cause::NotOwned(Breach::NotAMember {
         member_id: String::new(),
         generation: -1,

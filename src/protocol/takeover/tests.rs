@@ -205,7 +205,11 @@ fn what_cannot_be_gone_on_from_is_refused_by_name() {
         ),
         "TopicRecreated",
     )]);
-    check(&[(0, with(facts(W1, 3), log(4, 7, 7)), "LostState")]);
+    check(&[(
+        0,
+        with(facts(W1, 3), log(4, 7, 7)),
+        "restore to 7 facts=true",
+    )]);
     check(&[(0, with(facts(W1, 8), log(4, 7, 7)), "LostState")]);
     check(&[(
         0,

@@ -8,12 +8,15 @@ use super::{EventTime, Facts, Input, Phase, Progress, Task};
 use crate::batch::Cause;
 use crate::broker::CommittedOffset;
 use crate::fetch::TopicPartition;
-use crate::runtime::error::Result;
+use crate::runtime::error::{Result, TaskError};
 use crate::runtime::outbox::Outbox;
 use crate::state::block::Header;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The broker's default `offset.metadata.max.bytes`; beyond it no commit would ever succeed.
+const MAX_FACTS: usize = 4096;
 
 /// Who seals, with which numbers.
 pub struct Sealing<'a> {
@@ -54,6 +57,12 @@ impl Task {
             Input::Source(_) => None,
         };
         let facts = self.next_facts(by);
+        let size = facts.to_metadata().len();
+        if size > MAX_FACTS {
+            return Err(TaskError::Lost(format!(
+                "its facts take {size} bytes, and brokers take {MAX_FACTS} (offset.metadata.max.bytes): too many tasks write to it"
+            )));
+        }
         if let (Input::Keyed(keyed), Some(changes)) = (&mut self.input, changes) {
             keyed.write(&header, changes, &facts, outbox)?;
         }
@@ -129,6 +138,7 @@ impl Task {
         }
         if let Input::Source(source) = &mut self.input {
             source.at_end(false, Duration::ZERO);
+            self.end_seen = None;
         }
         self.nodes.aborted();
         self.rejects.discard();

@@ -68,8 +68,14 @@ impl KeyedInput {
     }
 
     /// Goes on from committed facts; `last_block` is where the replayed changelog ended.
+    ///
+    /// A refresh cycle of the owner before is given up: its slices came from a store that was saved at the cycle's begin, and ours was
+    /// not. The next save begins another.
     pub fn resume(&mut self, facts: ChangelogFacts, last_block: Option<SavedPosition>) {
-        self.refresh = Refresh::new(facts);
+        self.refresh = Refresh::new(ChangelogFacts {
+            cycle: None,
+            ..facts
+        });
         self.last_block = last_block;
     }
 

@@ -107,6 +107,10 @@ pub struct Task {
     dirty: bool,
     /// How far the reader has come, control records included.
     read_to: i64,
+    /// The reader stands at the broker's end, and nothing came since.
+    end_seen: Option<i64>,
+    /// It had stood there, but an open transaction has moved the end.
+    behind: bool,
     /// Whether this process runs `--until-end`.
     bounded: bool,
     pending: VecDeque<(Fetch, usize)>,
@@ -140,6 +144,8 @@ impl Task {
             sealed: None,
             dirty: false,
             read_to: 0,
+            end_seen: None,
+            behind: false,
             bounded: false,
             pending: VecDeque::new(),
             rejects: RejectWriter::default(),
@@ -187,7 +193,8 @@ impl Task {
 
     /// What the task would tell its shards.
     fn heard(&self) -> Heard {
-        let ended = self.has_finished();
+        let run = self.working.run.as_ref();
+        let ended = run.filter(|_| self.has_finished()).map(|run| run.number);
         match (&self.input, &self.working.time) {
             (Input::Source(source), EventTime::Source(time)) => Heard {
                 watermark: time.watermark(source.out_of_orderness()),
@@ -270,6 +277,8 @@ impl Task {
 
     /// Takes fetched records; those that were processed already are dropped.
     pub fn enqueue(&mut self, fetch: Fetch) {
+        self.end_seen = None;
+        self.read_to = self.read_to.max(fetch.next_offset().unwrap_or(0));
         let next = self
             .pending
             .back()
@@ -405,21 +414,33 @@ impl Task {
 
     /// The reader reached the end of the input; `caught_up` says that it is the broker's end as well.
     pub fn at_end(&mut self, offset: i64, caught_up: bool, elapsed: Duration) {
-        let waiting = !self.pending.is_empty();
         // Control records at the end of the log are read, but no position of ours.
         self.read_to = self.read_to.max(offset);
-        if let Input::Source(source) = &mut self.input {
-            source.at_end(caught_up && !waiting, elapsed);
+        // The end is told once: records of the same poll may still wait to be processed.
+        self.end_seen = caught_up.then_some(offset);
+        self.rest(elapsed);
+    }
+
+    /// The broker's end has moved beyond where the reader stands: a transaction is open there. No end is told for that.
+    pub fn left_behind(&mut self, high: i64) {
+        if self.end_seen.is_some_and(|end| end < high) {
+            self.end_seen = None;
+            self.behind = true;
+        } else if self.behind && self.read_to >= high {
+            self.behind = false;
+            self.end_seen = Some(high);
         }
     }
 
     /// Looks whether the input has become idle.
     pub fn rest(&mut self, elapsed: Duration) {
+        let at_end = self.pending.is_empty() && self.end_seen.is_some();
+        let finished = self.has_finished();
         if let (Input::Source(source), EventTime::Source(time)) =
-            (&self.input, &mut self.working.time)
-            && self.pending.is_empty()
+            (&mut self.input, &mut self.working.time)
         {
-            self.dirty |= source.rest(time, elapsed);
+            source.at_end(at_end, elapsed);
+            self.dirty |= !finished && source.rest(time, elapsed);
         }
     }
 }

@@ -64,7 +64,9 @@ impl Nodes {
         let nodes = sub.nodes.iter().map(|node| {
             let kind = match &node.kind {
                 NodeKind::Map(plan) => Kind::Map(MapOperator::new(plan)),
-                NodeKind::Sink(plan) => Kind::Sink(Box::new(SinkWriter::new(plan, output(plan), partition)),
+                NodeKind::Sink(plan) => {
+                    Kind::Sink(Box::new(SinkWriter::new(plan, output(plan), partition)))
+                }
                 NodeKind::Fold(plan) => Kind::Fold(Box::new(FoldNode {
                     fold: Fold::new(plan, shards),
                     topic: repartition(&plan.node),
@@ -103,7 +105,7 @@ impl Nodes {
                 self.run(Edge::Node(index), &out, around)?;
             }
         }
-        Ok(()))
+        Ok(())
     }
 
     fn step(

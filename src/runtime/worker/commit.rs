@@ -33,10 +33,10 @@ impl Worker {
         let held: usize = self.tasks.values().map(|t| t.transaction_bytes()).sum();
         self.elapsed() >= self.next_commit
             || self.producer.bytes() + held >= tuning.commit_max_bytes
-            || self
-                .tasks
-                .values()
-                .any(|t| matches!(t.phase, Phase::Claiming))
+            || self.tasks.values().any(|t| {
+                matches!(t.phase, Phase::Claiming)
+                    && (!self.searching() || self.solo.as_ref() == Some(&t.id))
+            })
     }
 
     /// Commits every task that has something to say; nothing happens where none has.
@@ -44,7 +44,7 @@ impl Worker {
         let now = self.elapsed();
         self.next_commit = now + self.shared.tuning.commit_interval;
         self.park_recreated();
-        let one_by_one = self.streak.one_by_one();
+        let one_by_one = self.searching();
         let tasks: Vec<TaskId> = self
             .tasks
             .values()
@@ -247,7 +247,9 @@ impl Worker {
                 tracing::info!(thread, %breach, "transaction aborted: tasks moved");
             }
             Verdict::Aborted {
-                cause: Cause::Broker { message, reaction },
+                cause: Cause::Broker {
+                    message, reaction, ..
+                },
                 ..
             } => {
                 tracing::warn!(thread, message, "transaction aborted: {reaction}");

@@ -77,6 +77,10 @@ pub struct Worker {
     /// While committing one by one: the task whose turn it is, and those that have shown that they can.
     solo: Option<TaskId>,
     cleared: BTreeSet<TaskId>,
+    /// Tasks to be taken over again at the next turn.
+    again: Vec<TaskId>,
+    /// Where the next round of work begins, so that no task starves.
+    first: usize,
     fatal: Option<String>,
     nonce: u64,
 }
@@ -104,6 +108,8 @@ impl Worker {
             streak: Streak::default(),
             solo: None,
             cleared: BTreeSet::new(),
+            again: Vec::new(),
+            first: 0,
             fatal: None,
             nonce: seed,
             shared,
@@ -122,6 +128,9 @@ impl Worker {
             return None;
         }
         self.drop_lost();
+        for id in std::mem::take(&mut self.again) {
+            self.retake(&id);
+        }
         self.hear_answers();
         self.receive();
         self.work();

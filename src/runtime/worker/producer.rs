@@ -113,12 +113,11 @@ impl Worker {
 
     /// The producer was fenced. That may be a timeout, our own release, or a takeover that settled the id before this process had
     /// joined the group; often and soon, it is another process with our id.
-    pub(super) fn on_fenced(&mut self) {
+    pub(super) fn on_fenced(&mut self, opened_at: Option<Duration>) {
         let now = self.elapsed();
-        let timed_out = self
-            .producer
-            .opened_at
-            .is_some_and(|opened| now.saturating_sub(opened) >= self.shared.tuning.transaction_timeout);
+        let timed_out = opened_at.is_some_and(|opened| {
+            now.saturating_sub(opened) >= self.shared.tuning.transaction_timeout
+        });
         let member = self
             .shared
             .group_metadata()

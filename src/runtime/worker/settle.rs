@@ -15,68 +15,76 @@ use crate::runtime::task::{Input, Phase};
 use crate::runtime::telemetry;
 
 impl Worker {
-    /// Processes what waits in the tasks, and fires windows until the transaction is full.
+    /// Processes what waits in the tasks, and fires windows until the transaction is full. Each round begins with another task.
     pub(super) fn work(&mut self) {
-        let ids: Vec<TaskId> = self
+        let mut ids: Vec<TaskId> = self
             .tasks
             .values()
             .filter(|t| t.is_running())
             .map(|t| t.id.clone())
             .collect();
-        let one_by_one = self.streak.one_by_one();
+        ids.iter().for_each(|id| self.regulate(id));
+        if !ids.is_empty() {
+            self.first = (self.first + 1) % ids.len();
+            ids.rotate_left(self.first);
+        }
+        let searching = self.searching();
         for id in ids {
-            if one_by_one && self.solo.as_ref() != Some(&id) {
+            if searching && self.solo.as_ref() != Some(&id) {
                 continue;
             }
             if let Err(error) = self.work_on(&id) {
                 self.on_failed_work(id, error);
                 return;
             }
-            self.regulate(&id);
             if self.producer.bytes() >= self.shared.tuning.commit_max_bytes {
                 return;
             }
         }
     }
 
+    /// Works until nothing waits, the transaction is full, or a commit is due: firing a huge window must not hold up commits.
     fn work_on(&mut self, id: &TaskId) -> Result<(), TaskError> {
         let shared = self.shared.clone();
-        let (wall_ms, elapsed) = (shared.clock.wall_ms(), shared.clock.elapsed());
+        let (wall_ms, began) = (shared.clock.wall_ms(), shared.clock.elapsed());
         let Some(outbox) = self.producer.outbox() else {
             return Ok(());
         };
         let Some(task) = self.tasks.get_mut(id) else {
             return Ok(());
         };
+        if let Some(high) = self.consumer.high(&task.input_at) {
+            task.left_behind(high);
+        }
+        let rejects_topic = &shared.plan.rejects_topic;
         let target = RejectTarget {
-            topic: &shared.plan.rejects_topic,
+            topic: rejects_topic,
             partition: id
                 .partition
-                .rem_euclid(shared.cluster.partitions(&shared.plan.rejects_topic).max(1)),
+                .rem_euclid(shared.cluster.partitions(rejects_topic).max(1)),
             input_topic: &|sub| shared.input_topic_of(sub),
         };
         loop {
             task.process(wall_ms, &target, outbox)?;
             let more = task.fire(wall_ms, &target, outbox)?;
-            let full = outbox.is_open() && outbox.bytes() >= shared.tuning.commit_max_bytes;
-            if full || (!more && task.pending_bytes() == 0) {
+            let sent = if outbox.is_open() { outbox.bytes() } else { 0 };
+            let full = sent + task.transaction_bytes() >= shared.tuning.commit_max_bytes;
+            let long =
+                shared.clock.elapsed().saturating_sub(began) >= shared.tuning.commit_interval;
+            if full || long || (!more && task.pending_bytes() == 0) {
                 break;
             }
         }
-        task.rest(elapsed);
+        task.rest(shared.clock.elapsed());
         task.finish();
-        let open = outbox.is_open();
-        if open && self.producer.opened_at.is_none() {
-            self.producer.opened_at = Some(elapsed);
+        if outbox.is_open() {
+            self.producer.opened_at.get_or_insert(began);
         }
         Ok(())
     }
 
     fn on_failed_work(&mut self, id: TaskId, error: TaskError) {
-        let cause = Cause::Broker {
-            message: format!("task {id}: {error}"),
-            reaction: error.reaction(),
-        };
+        let cause = Cause::plain(format!("task {id}: {error}"), error.reaction());
         let culprit = (!matches!(error, TaskError::Broker(_))).then_some((id, error));
         self.give_up(cause, culprit);
     }
@@ -102,13 +110,15 @@ impl Worker {
     /// Acts on how a transaction ended.
     pub(super) fn settle(&mut self, verdict: Verdict, gathered: Gathered) {
         self.report(&verdict, &gathered);
-        self.producer.opened_at = None;
+        let opened_at = self.producer.opened_at.take();
         match verdict {
             Verdict::Committed {
                 replace_producer,
                 owned,
             } => {
-                self.streak.committed();
+                if self.solo.is_none() {
+                    self.streak.committed();
+                }
                 self.join(&gathered);
                 if replace_producer {
                     tracing::info!(
@@ -130,7 +140,9 @@ impl Worker {
                 self.roll_back();
                 if replace_producer {
                     self.replace_producer();
-                    self.on_fenced();
+                }
+                if cause.says_fenced() {
+                    self.on_fenced(opened_at);
                 }
                 self.blame(&cause, gathered);
                 self.drop_lost();
@@ -168,7 +180,7 @@ impl Worker {
             }
             self.show(id);
         }
-        if self.streak.one_by_one() || self.solo.is_some() {
+        if self.searching() {
             self.next_solo();
         }
         self.order_deletions(&gathered.tasks);
@@ -206,10 +218,16 @@ impl Worker {
         }
         if cause.blames_the_task()
             && let (Some(id), Cause::Broker { message, .. }) = (self.solo.clone(), cause)
+            && gathered.tasks == [id.clone()]
         {
             self.park(&id, format!("it cannot commit: {message}"));
         }
         self.next_solo();
+    }
+
+    /// Tasks commit one by one, to find the one that cannot; until each has shown that it can.
+    pub(super) fn searching(&self) -> bool {
+        self.solo.is_some() || self.streak.one_by_one()
     }
 
     /// The next task that has to show that it can commit alone; none left ends the search.
@@ -319,7 +337,9 @@ impl Worker {
             Err(error) if error.reaction() == Reaction::Restore => self.failed(id, &error),
             Err(error) => {
                 tracing::warn!(task = %id, %error, "not saved; it is tried again, and the changelog has everything");
-                self.shared.board.trouble(&about, Some(format!("it cannot be saved: {error}")));
+                self.shared
+                    .board
+                    .trouble(&about, Some(format!("it cannot be saved: {error}")));
             }
         }
     }

@@ -18,9 +18,9 @@ use crate::runtime::scout::{Found, Question};
 use crate::runtime::task::keyed::KeyedInput;
 use crate::runtime::task::nodes::Nodes;
 use crate::runtime::task::restore::Restore;
-use crate::runtime::telemetry;
 use crate::runtime::task::source::SourceInput;
 use crate::runtime::task::{Input, Phase, Task};
+use crate::runtime::telemetry;
 use crate::time::watermark::{Producers, SourceWatermark};
 
 impl Worker {
@@ -179,11 +179,21 @@ impl Worker {
         }
     }
 
+    /// Reads the partition from `offset` on. While the broker cannot tell who leads it, the task is taken over again.
     pub(super) fn assign(&mut self, at: &TopicPartition, offset: i64) {
-        self.paused.remove(at);
-        if let Err(error) = self.consumer.assign(&[(at.clone(), offset)]) {
-            tracing::warn!(partition = %at, %error, "cannot be assigned to the reader; replacing it");
-            self.fatal = Some(format!("the data consumer refuses {at}: {error}"));
+        let unpaused = if self.paused.remove(at) {
+            self.consumer.pause(std::slice::from_ref(at), false)
+        } else {
+            Ok(())
+        };
+        let assigned = unpaused.and_then(|()| self.consumer.assign(&[(at.clone(), offset)]));
+        match assigned {
+            Ok(()) => {}
+            Err(error) if error.reaction() == Reaction::Retry => {
+                tracing::warn!(partition = %at, %error, "cannot be read yet; taking its task over again");
+                self.again.extend(self.routes.get(at).cloned());
+            }
+            Err(error) => self.fatal = Some(format!("the data consumer refuses {at}: {error}")),
         }
     }
 
@@ -241,9 +251,22 @@ impl Worker {
         let Input::Keyed(keyed) = &mut task.input else {
             return;
         };
-        let (changelog, blocks, from_store) = (keyed.changelog.clone(), restore.blocks, restore.from_store);
+        if restore.never_committed() {
+            let changelog = keyed.changelog.clone();
+            self.unassign(&changelog);
+            self.begin(id, 0);
+            self.show(id);
+            return;
+        }
+        let (changelog, blocks, from_store) =
+            (keyed.changelog.clone(), restore.blocks, restore.from_store);
         let took = now.saturating_sub(task.taken_at);
         match restore.finish(keyed) {
+            Ok(facts) if facts.fingerprint != task.facts().fingerprint => {
+                let (found, wanted) = (facts.fingerprint, task.facts().fingerprint);
+                self.unassign(&changelog);
+                self.refuse(id, &Refusal::OtherPlan { found, wanted });
+            }
             Ok(facts) => {
                 tracing::info!(task = %id, blocks, epoch = facts.epoch, "restored");
                 telemetry::on_restored(&self.shared.metrics, took, from_store);
@@ -296,7 +319,7 @@ impl Worker {
                 self.retake(id);
             }
             Reaction::Park | Reaction::Stop => {
-                let lost = matches!(error, TaskError::Replay(_));
+                let lost = matches!(error, TaskError::Replay(_) | TaskError::Lost(_));
                 let cause = if lost {
                     format!("its state is lost: {error}. `millstream reset` starts anew")
                 } else {
@@ -335,22 +358,17 @@ impl Worker {
             }
         }
         for (id, refusal) in recreated {
-            if let Some(task) = self.tasks.get_mut(&id).filter(|t| t.is_touched()) {
-                let message = format!("task {}: {refusal}", task.id);
-                self.give_up(
-                    Cause::Broker {
-                        message,
-                        reaction: Reaction::Park,
-                    },
-                    None,
-                );
-            }
             self.park(&id, refusal.to_string());
         }
     }
 
     /// The task cannot go on; the others do.
     pub(super) fn park(&mut self, id: &TaskId, cause: String) {
+        // What it has sent in the open transaction must not be committed without its offsets.
+        if self.tasks.get(id).is_some_and(Task::is_touched) {
+            let cause = Cause::plain(format!("task {id}: {cause}"), Reaction::Abort);
+            self.give_up(cause, None);
+        }
         tracing::error!(task = %id, cause, "the task is parked; the others go on");
         let Some(task) = self.tasks.get_mut(id) else {
             return;
