@@ -11,7 +11,8 @@ use crate::protocol::commit::{Cause, Verdict};
 use crate::protocol::ownership::Breach;
 use crate::runtime::error::TaskError;
 use crate::runtime::task::rejects::RejectTarget;
-use crate::runtime::task::{Input, Phase};
+use crate::runtime::task::keyed::KeyedInput;
+use crate::runtime::task::{Input, Phase, Task};
 use crate::runtime::telemetry;
 
 impl Worker {
@@ -301,23 +302,35 @@ impl Worker {
         }
     }
 
-    /// Saves when it is time or when memory is short; no transaction is open now.
+    /// Saves when it is time or when memory is short; no transaction is open now. Where memory is short, the tasks that hold most
+    /// give their rows to the store until a fifth of the budget is free: to evict everything at every commit would read it all back.
     fn save_if_due(&mut self) {
-        let tuning = &self.shared.tuning;
-        let hot: usize = self.hot_bytes();
-        let short = hot > tuning.hot_bytes;
+        let limit = self.shared.tuning.hot_bytes;
+        let mut held = self.hot_bytes();
+        if held > limit {
+            self.each_keyed(|keyed| keyed.operator.drop_spares());
+            held = self.hot_bytes();
+        }
+        let short = held > limit;
         if !short && self.elapsed() < self.next_save {
             return;
         }
-        self.next_save = self.elapsed() + tuning.save_interval;
-        let min_log = tuning.refresh_min_log;
-        let ids: Vec<TaskId> = self
+        let mut ids: Vec<(usize, TaskId)> = self
             .tasks
             .values()
             .filter(|t| t.is_running())
-            .map(|t| t.id.clone())
+            .map(|t| (hot_bytes_of(t), t.id.clone()))
             .collect();
-        for id in ids {
+        if short {
+            ids.sort_by(|a, b| b.cmp(a));
+        } else {
+            self.next_save = self.elapsed() + self.shared.tuning.save_interval;
+        }
+        let min_log = self.shared.tuning.refresh_min_log;
+        for (bytes, id) in ids {
+            if short && held <= limit / 5 * 4 {
+                break;
+            }
             let Some(task) = self.tasks.get_mut(&id) else {
                 continue;
             };
@@ -325,7 +338,16 @@ impl Worker {
                 continue;
             };
             let saved = keyed.save(short, min_log);
+            held -= bytes.min(held);
             self.on_saved(&id, saved);
+        }
+    }
+
+    fn each_keyed(&mut self, mut run: impl FnMut(&mut KeyedInput)) {
+        for task in self.tasks.values_mut() {
+            if let Input::Keyed(keyed) = &mut task.input {
+                run(keyed);
+            }
         }
     }
 
@@ -345,10 +367,13 @@ impl Worker {
     }
 
     fn hot_bytes(&self) -> usize {
-        let bytes = |t: &crate::runtime::task::Task| match &t.input {
-            Input::Keyed(keyed) => keyed.operator.bytes().0,
-            Input::Source(_) => 0,
-        };
-        self.tasks.values().map(bytes).sum()
+        self.tasks.values().map(hot_bytes_of).sum()
+    }
+}
+
+fn hot_bytes_of(task: &Task) -> usize {
+    match &task.input {
+        Input::Keyed(keyed) => keyed.operator.bytes().0,
+        Input::Source(_) => 0,
     }
 }
