@@ -240,7 +240,8 @@ impl Accumulators {
 
     /// What one group takes in memory, texts included.
     pub fn row_bytes(&self) -> usize {
-        self.columns.iter().map(column::width).sum::<usize>() + self.heap.checked_div(self.len).unwrap_or(0)
+        self.columns.iter().map(column::width).sum::<usize>()
+            + self.heap.checked_div(self.len).unwrap_or(0)
     }
 
     /// About how many bytes one encoded group takes.

@@ -360,7 +360,9 @@ impl Groups {
 
     fn bytes(&self) -> usize {
         let beside = size_of::<i64>() + INDEX_BYTES;
-        self.keys.used_bytes() + self.keys.len() * (beside + self.accumulators.row_bytes()) + self.carried_bytes
+        self.keys.used_bytes()
+            + self.keys.len() * (beside + self.accumulators.row_bytes())
+            + self.carried_bytes
     }
 
     fn clear(&mut self) {

@@ -10,8 +10,8 @@ use crate::protocol::TaskId;
 use crate::protocol::commit::{Cause, Verdict};
 use crate::protocol::ownership::Breach;
 use crate::runtime::error::TaskError;
-use crate::runtime::task::rejects::RejectTarget;
 use crate::runtime::task::keyed::KeyedInput;
+use crate::runtime::task::rejects::RejectTarget;
 use crate::runtime::task::{Input, Phase, Task};
 use crate::runtime::telemetry;
 
