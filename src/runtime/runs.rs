@@ -11,6 +11,23 @@ use crate::protocol::takeover::{BOUNDED_MARK, worker_in};
 use std::time::Duration;
 
 const ASK: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(300);
+const TRIES: u32 = 100;
+
+/// Asks again while Kafka says "not now": topics that were just made have no leader yet, a coordinator loads.
+fn patiently<T>(mut ask: impl FnMut() -> broker::Result<T>) -> broker::Result<T> {
+    let mut tries = 0;
+    loop {
+        match ask() {
+            Err(error @ broker::Error::Retriable { .. }) if tries < TRIES => {
+                tracing::info!(%error, "waiting for Kafka");
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+}
 
 /// The committed facts of every task of the application; `None` where nothing is committed.
 pub fn facts_of_all(
@@ -34,8 +51,7 @@ pub fn refuse_forgotten(
     group: &dyn Group,
 ) -> Result<(), StartError> {
     let inputs = inputs(plan, cluster);
-    if group
-        .committed_unstable(&inputs, ASK)?
+    if patiently(|| group.committed_unstable(&inputs, ASK))?
         .iter()
         .any(Option::is_some)
     {
@@ -54,7 +70,10 @@ pub fn refuse_forgotten(
         })
         .collect();
     // Records are deleted only after a commit was acknowledged: a log that does not begin at 0 has seen one.
-    match admin.log_ranges(&logs)?.iter().any(|log| log.start > 0) {
+    match patiently(|| admin.log_ranges(&logs))?
+        .iter()
+        .any(|log| log.start > 0)
+    {
         false => Ok(()),
         true => Err(StartError::Other(format!(
             "application {} has run before, but the consumer group has no offsets any more (brokers forget them after \
@@ -80,16 +99,8 @@ fn inputs(plan: &Plan, cluster: &Cluster) -> Vec<TopicPartition> {
 
 /// The number of the run that this process joins or begins.
 pub fn to_join(plan: &Plan, cluster: &Cluster, group: &dyn Group) -> Result<u32, StartError> {
-    let facts = loop {
-        match facts_of_all(plan, cluster, group) {
-            Ok(facts) => break facts,
-            // A transaction of a process that has gone is undecided: its timeout ends it.
-            Err(broker::Error::Retriable { message, .. }) => {
-                tracing::info!(message, "waiting for stable offsets")
-            }
-            Err(error) => return Err(error.into()),
-        }
-    };
+    // A transaction of a process that has gone may be undecided: its timeout ends it.
+    let facts = patiently(|| facts_of_all(plan, cluster, group))?;
     let number = bounded::run_to_join(facts.iter().map(Option::as_ref));
     tracing::info!(
         run = number,
@@ -100,7 +111,7 @@ pub fn to_join(plan: &Plan, cluster: &Cluster, group: &dyn Group) -> Result<u32,
 
 /// Workers with and without `--until-end` do not share a group: the one would wait for what the other never says.
 pub fn refuse_mixed(group: &dyn Group, until_end: bool) -> Result<(), StartError> {
-    let members = group.members()?;
+    let members = patiently(|| group.members())?;
     let other = members
         .iter()
         .find(|m| m.client_id.ends_with(BOUNDED_MARK) != until_end);
