@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// Between two looks at tasks that have to wait.
 const ROUND: Duration = Duration::from_millis(20);
+/// After a look that failed.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
 /// How long one question for stable offsets may take.
 const ASK: Duration = Duration::from_millis(150);
 
@@ -77,6 +79,8 @@ impl Settled {
 struct Look {
     question: Question,
     takeover: Takeover,
+    /// After a failed look: not again before.
+    not_before: Duration,
 }
 
 /// Runs until every question sender is gone.
@@ -100,17 +104,26 @@ pub fn run(shared: &Arc<Shared>, questions: &Receiver<Question>) {
                 .ownership
                 .holds(&look.question.task, &look.question.taken)
         });
-        looks.retain_mut(|look| match look_at(shared, look, &mut settled).and_then(|found| with_end(shared, look, found)) {
-            Ok(None) => true,
-            Ok(Some((found, end))) => {
-                let Question { task, taken, reply } = &look.question;
-                // The worker thread may be gone: then nobody wants the answer.
-                let _ = reply.send(Answer { task: task.clone(), taken: taken.clone(), found, end });
-                false
+        looks.retain_mut(|look| {
+            let now = shared.clock.elapsed();
+            if now < look.not_before {
+                return true;
             }
-            Err(error) => {
-                tracing::warn!(task = %look.question.task, %error, "cannot see where the task stands; looking again");
-                true
+            let seen = look_at(shared, look, &mut settled);
+            match seen.and_then(|found| with_end(shared, look, found)) {
+                Ok(None) => true,
+                Ok(Some((found, end))) => {
+                    let Question { task, taken, reply } = &look.question;
+                    let (task, taken) = (task.clone(), taken.clone());
+                    // The worker thread may be gone: then nobody wants the answer.
+                    let _ = reply.send(Answer { task, taken, found, end });
+                    false
+                }
+                Err(error) => {
+                    tracing::warn!(task = %look.question.task, %error, "cannot see where the task stands; looking again");
+                    look.not_before = now + AFTER_ERROR;
+                    true
+                }
             }
         });
     }
@@ -131,6 +144,7 @@ fn begin(shared: &Shared, question: Question) -> Look {
     Look {
         question,
         takeover: Takeover::new(claimant),
+        not_before: Duration::ZERO,
     }
 }
 

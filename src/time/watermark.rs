@@ -134,6 +134,11 @@ impl Producers {
         heard >= expected as usize
     }
 
+    /// Every producing task that was heard: index of its sub-topology, partition.
+    pub fn known(&self) -> impl Iterator<Item = (u32, i32)> {
+        self.heard.keys().copied()
+    }
+
     /// All producers are known and idle.
     pub fn idle(&self, subs: u32) -> bool {
         (0..subs).all(|sub| self.complete(sub)) && self.heard.values().all(|h| h.idle)

@@ -232,6 +232,8 @@ fn member(settings: &mut Settings, config: &KafkaConfig) {
     // The member reads nothing; with read_committed its start would wait for stable offsets.
     settings.fixed("isolation.level", "read_uncommitted");
     settings.fixed("auto.offset.reset", "latest");
+    // New partitions of a tasks topic are new tasks: the client's own 5 minutes are long for that.
+    settings.default("topic.metadata.refresh.interval.ms", 10_000);
     if let Some(instance) = &config.static_instance {
         settings.fixed("group.instance.id", instance);
     }

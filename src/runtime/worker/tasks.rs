@@ -291,6 +291,10 @@ impl Worker {
             self.retake(id);
             return;
         }
+        if let Some(refusal) = self.recreated(task) {
+            self.park(id, refusal.to_string());
+            return;
+        }
         let position = task.position();
         self.park(
             id,
@@ -332,6 +336,18 @@ impl Worker {
                 self.retake(id);
             }
         }
+    }
+
+    /// Asks whether the task's source topic is another one than it was.
+    fn recreated(&self, task: &Task) -> Option<Refusal> {
+        let topic = task.input_at.topic.to_string();
+        let found = self
+            .shared
+            .admin
+            .topics(std::slice::from_ref(&topic))
+            .ok()?;
+        let (was, now) = (task.facts().topic_id.clone()?, found.first()?.id.clone()?);
+        (was != now).then_some(Refusal::TopicRecreated { topic, was, now })
     }
 
     /// A source topic that was deleted and made anew: positions mean other records.
