@@ -88,6 +88,8 @@ impl Broker {
             ("inter.broker.listener.name", "PLAINTEXT"),
             ("controller.quorum.voters", &voters),
             ("num.network.threads", "1"),
+            // On a busy machine a heartbeat may be late; a fenced broker is the subject of other tests.
+            ("broker.session.timeout.ms", "30000"),
             // Timed-out transactions are looked for every 10 s by default: too long for a test.
             (
                 "transaction.abort.timed.out.transaction.cleanup.interval.ms",

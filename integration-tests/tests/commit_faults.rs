@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures_executor::block_on;
+use integration_tests::kafka::Kafka;
 use integration_tests::process::Worker;
 use integration_tests::proxy::{self, Fault, Proxy, api};
 use integration_tests::scenario::Scenario;
@@ -195,6 +196,38 @@ fn a_takeover_goes_on_when_its_questions_get_lost() -> Result<()> {
     ensure!(generator.wait_exit(PATIENCE)?.success(), "{}", generator.log()?);
     verdict(&play.scenario, WINDOWS)?;
     stop(&mut worker)
+}
+
+/// A broker that was silent past its session leads its partitions again under a new epoch, over the same connections. Bites a
+/// takeover that asks with the old epoch for ever (`FENCED_LEADER_EPOCH`).
+#[test]
+fn a_takeover_after_a_new_leader_epoch_finds_its_position() -> Result<()> {
+    let broker = Kafka::local(&[])?;
+    let scenario =
+        Scenario::clicks(broker.bootstrap(), "epoch")?.set("group.session_timeout", "6s");
+    let mut workers = ["w1", "w2"]
+        .iter()
+        .map(|id| scenario.start(id))
+        .collect::<Result<Vec<_>>>()?;
+    for worker in &mut workers {
+        worker.wait_ready(PATIENCE)?;
+    }
+    let mut generator = scenario.generate(WINDOWS, SPEED)?;
+    std::thread::sleep(Duration::from_secs(3));
+    broker.freeze(true)?;
+    // The session of the broker is 4 s.
+    std::thread::sleep(Duration::from_secs(8));
+    broker.freeze(false)?;
+    std::thread::sleep(Duration::from_secs(3));
+    // Its tasks go to a process that has known the partitions under their old epoch.
+    workers[0].kill9()?;
+    ensure!(generator.wait_exit(PATIENCE)?.success(), "{}", generator.log()?);
+    let verdict = verdict(&scenario, WINDOWS);
+    let log = workers[1].log()?;
+    let fenced = log.lines().filter(|line| line.contains("FENCED_LEADER_EPOCH")).count();
+    verdict.with_context(|| format!("{fenced} warnings of FENCED_LEADER_EPOCH"))?;
+    ensure!(fenced < 100, "{fenced} warnings of FENCED_LEADER_EPOCH: the log is flooded");
+    stop(&mut workers[1])
 }
 
 /// Two applications in one process: what happens to the one's output topic must not touch the other.
