@@ -3,13 +3,14 @@
 use anyhow::{Context, Result, bail, ensure};
 
 const USAGE: &str = "\
-usage: bench [--records N] [--runs N] [--only NAMES] [--seconds N] [--write]
+usage: bench [--records N] [--runs N] [--only NAMES] [--seconds N] [--set KEY=VALUE]… [--write]
 
   --records N    size of the data sets (default 10000000): W1 is run with N and 2 N records, W2 with N / 2 and N,
                  W3 with N keys and N / 2 updates
   --runs N       how often each measurement is made; medians are reported (default 5)
   --only NAMES   some of w1,w2,w3,read,latency,idle (default: all)
   --seconds N    how long latency is measured in each run (default 30)
+  --set K=V      one more worker setting, as in --set worker.threads=1; may be repeated
   --write        write the result into docs/bench.md
 
 environment: MILLSTREAM_TEST_BROKERS names a broker to use instead of a local one; KAFKA_JVM holds the JVM options of the
@@ -25,6 +26,8 @@ pub struct Args {
     pub runs: usize,
     pub seconds: u64,
     pub write: bool,
+    /// Worker settings that are tried out.
+    pub settings: Vec<(String, String)>,
     only: Vec<String>,
 }
 
@@ -44,6 +47,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Args>
         runs: 5,
         seconds: 30,
         write: false,
+        settings: Vec::new(),
         only: Vec::new(),
     };
     while let Some(flag) = arguments.next() {
@@ -57,6 +61,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Args>
                 println!("{USAGE}");
                 return Ok(None);
             }
+            "--set" => args.settings.push(setting(&value()?)?),
             "--write" => args.write = true,
             "--records" => args.records = number(&value()?)?,
             "--runs" => args.runs = number(&value()?)? as usize,
@@ -65,7 +70,18 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Args>
             _ => bail!("unknown flag {flag}\n{USAGE}"),
         }
     }
+    ensure!(
+        !args.write || args.settings.is_empty(),
+        "--write is for default settings, not for --set"
+    );
     Ok(Some(args))
+}
+
+fn setting(text: &str) -> Result<(String, String)> {
+    let (key, value) = text
+        .split_once('=')
+        .with_context(|| format!("--set {text}: not KEY=VALUE"))?;
+    Ok((key.to_string(), value.to_string()))
 }
 
 fn number(text: &str) -> Result<u64> {
@@ -121,6 +137,8 @@ mod tests {
             "--records many",
             "--records",
             "--fast",
+            "--set worker.threads",
+            "--write --set worker.threads=1",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

@@ -6,9 +6,8 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::wait;
 
-use super::measure::{self, Usage};
+use super::measure::{self, Meter, Usage};
 use super::reader;
 
 /// `bench read-limit BROKERS TOPIC`; not in the usage.
@@ -19,13 +18,13 @@ pub const SUB_COMMAND: &str = "read-limit";
 /// # Errors
 /// The child fails, or sees another number of records.
 pub fn run(brokers: &str, topic: &str, records: u64) -> Result<Usage> {
-    let (cpu_before, began) = (measure::children_cpu_s()?, wait::now());
+    let meter = Meter::start()?;
     let output = Command::new(std::env::current_exe()?)
         .args([SUB_COMMAND, brokers, topic])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;
-    let wall_s = began.elapsed().as_secs_f64();
+    let usage = meter.stop(0.0)?;
     ensure!(
         output.status.success(),
         "reading {topic}: {}",
@@ -37,9 +36,8 @@ pub fn run(brokers: &str, topic: &str, records: u64) -> Result<Usage> {
     let peak_rss_mb = words.next().context("no memory figure")?.parse()?;
     ensure!(seen == records, "{topic} has {seen} records, not {records}");
     Ok(Usage {
-        cpu_s: measure::children_cpu_s()? - cpu_before,
-        wall_s,
         peak_rss_mb,
+        ..usage
     })
 }
 

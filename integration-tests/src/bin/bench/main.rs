@@ -32,26 +32,31 @@ const CLICKS: Job<'_> = Job {
     name: "w1",
     topology: include_str!("clicks.yaml"),
     settings: &[("commit.interval", "1s")],
+    tried: &[],
 };
 const USERS: Job<'_> = Job {
     name: "w2",
     topology: include_str!("users.yaml"),
     settings: &[("commit.interval", "1s")],
+    tried: &[],
 };
 const KEYS: Job<'_> = Job {
     name: "w3",
     topology: include_str!("keys.yaml"),
     settings: &[("commit.interval", "1s"), ("memory.budget", "256MB")],
+    tried: &[],
 };
 const PASS: Job<'_> = Job {
     name: "latency",
     topology: include_str!("pass.yaml"),
     settings: &[("commit.interval", "100ms")],
+    tried: &[],
 };
 const IDLE: Job<'_> = Job {
     name: "idle",
     topology: include_str!("clicks.yaml"),
     settings: &[("commit.interval", "1s")],
+    tried: &[],
 };
 
 fn main() -> ExitCode {
@@ -75,7 +80,7 @@ fn bench(args: &Args) -> Result<bool> {
     let mut bench = Bench {
         brokers: kafka.bootstrap(),
         args,
-        report: Report::new(kafka.bootstrap()),
+        report: Report::new(kafka.bootstrap(), &args.settings),
     };
     bench.report.say(bench.report.machine());
     // The read limit is that of W1's topic.
@@ -181,6 +186,14 @@ impl<'a> Bench<'a> {
         self.measure(KEYS, "W3", set, &input)
     }
 
+    /// With the settings of the command line.
+    fn job(&self, job: Job<'a>) -> Job<'a> {
+        Job {
+            tried: &self.args.settings,
+            ..job
+        }
+    }
+
     /// Writes what is missing up to so many records.
     fn extend(&mut self, input: &mut Input<'a>, set: Set, records: u64) -> Result<()> {
         self.report.say(&format!(
@@ -193,21 +206,25 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn measure(&mut self, job: Job<'_>, name: &str, set: Set, input: &Input<'_>) -> Result<()> {
+    fn measure(&mut self, job: Job<'a>, name: &str, set: Set, input: &Input<'_>) -> Result<()> {
         let records = input.written;
         let expected = Expected::new(set, records);
+        let job = self.job(job);
         let ask = matches!(set, Set::Keys { .. });
         for _ in 0..self.args.runs {
             let outcome = run::to_the_end(self.brokers, job, &input.topic, &expected, ask)?;
             let mut result = outcome.verdict.to_string();
             if ask {
-                let per_record = |count: f64| count / records as f64;
+                let per_record = |count: Option<f64>| {
+                    count.map_or("unknown".into(), |count| {
+                        format!("{:.2}", count / records as f64)
+                    })
+                };
                 let (reads, writes) = (
                     per_record(outcome.store.reads),
                     per_record(outcome.store.writes),
                 );
-                result +=
-                    &format!("; per record {reads:.2} reads and {writes:.2} writes of RocksDB");
+                result += &format!("; reads and writes of RocksDB per record: {reads}, {writes}");
             }
             self.report.run(
                 name,
@@ -223,7 +240,12 @@ impl<'a> Bench<'a> {
     fn latency(&mut self) -> Result<()> {
         for _ in 0..self.args.runs {
             let input = Input::new(self.brokers, "latency")?;
-            let seen = latency::pass(self.brokers, PASS, &input.topic, self.args.seconds)?;
+            let seen = latency::pass(
+                self.brokers,
+                self.job(PASS),
+                &input.topic,
+                self.args.seconds,
+            )?;
             self.report.figure("latency, p50", "ms", seen.p50_ms);
             self.report.figure("latency, p99", "ms", seen.p99_ms);
             self.report.figure("latency, longest", "ms", seen.max_ms);
@@ -234,7 +256,7 @@ impl<'a> Bench<'a> {
     fn idle(&mut self) -> Result<()> {
         let input = Input::new(self.brokers, "idle")?;
         for _ in 0..self.args.runs {
-            let idle = latency::idle(self.brokers, IDLE, &input.topic)?;
+            let idle = latency::idle(self.brokers, self.job(IDLE), &input.topic)?;
             self.report.figure("idle worker, RSS", "MB", idle.rss_mb);
             self.report
                 .figure("idle worker, CPU", "% of a core", idle.cpu_percent);

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use integration_tests::process::Worker;
@@ -18,6 +18,9 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Usage {
     /// User and system, all threads.
     pub cpu_s: f64,
+    /// What everybody else on the machine used meanwhile, the broker included; 0 where the system does not tell. Much of
+    /// it makes wall time and latency worthless, and CPU time a little larger.
+    pub elsewhere_s: f64,
     pub wall_s: f64,
     /// 0 where the system does not tell.
     pub peak_rss_mb: f64,
@@ -32,7 +35,7 @@ pub fn watch(
     patience: Duration,
     mut look: impl FnMut(&Worker),
 ) -> Result<Usage> {
-    let (cpu_before, began) = (children_cpu_s()?, wait::now());
+    let meter = Meter::start()?;
     let mut worker = start()?;
     let mut peak_rss_mb: f64 = 0.0;
     let status: ExitStatus = loop {
@@ -43,7 +46,7 @@ pub fn watch(
         if let Some(status) = worker.exited()? {
             break status;
         }
-        if began.elapsed() > patience {
+        if meter.began.elapsed() > patience {
             bail!(
                 "{} has not ended after {} s",
                 worker.name(),
@@ -53,25 +56,68 @@ pub fn watch(
         look(&worker);
         std::thread::sleep(POLL);
     };
-    let wall_s = began.elapsed().as_secs_f64();
+    let usage = meter.stop(peak_rss_mb)?;
     ensure!(
         status.success(),
         "{}: {status}: {}",
         worker.name(),
         worker.log()?
     );
-    Ok(Usage {
-        cpu_s: children_cpu_s()? - cpu_before,
-        wall_s,
-        peak_rss_mb,
-    })
+    Ok(usage)
+}
+
+/// Measures the children that are started and waited for between its start and its stop.
+pub struct Meter {
+    began: Instant,
+    children_s: f64,
+    machine_s: f64,
+}
+
+impl Meter {
+    /// # Errors
+    /// The system refuses.
+    pub fn start() -> Result<Self> {
+        Ok(Meter {
+            began: wait::now(),
+            children_s: children_cpu_s()?,
+            machine_s: machine_cpu_s().unwrap_or(0.0),
+        })
+    }
+
+    /// # Errors
+    /// The system refuses.
+    pub fn stop(self, peak_rss_mb: f64) -> Result<Usage> {
+        let cpu_s = children_cpu_s()? - self.children_s;
+        let machine_s = machine_cpu_s().unwrap_or(0.0) - self.machine_s;
+        Ok(Usage {
+            cpu_s,
+            elsewhere_s: (machine_s - cpu_s).max(0.0),
+            wall_s: self.began.elapsed().as_secs_f64(),
+            peak_rss_mb,
+        })
+    }
+}
+
+/// CPU seconds that all processes of this machine have used (Linux).
+fn machine_cpu_s() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let fields = stat.lines().next().context("an empty stat")?;
+    let ticks: Vec<f64> = fields
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // user, nice, system, idle, iowait, irq, softirq; what follows is counted in these, or not ours.
+    let busy = |at: usize| ticks.get(at).copied().unwrap_or(0.0);
+    Ok((busy(0) + busy(1) + busy(2) + busy(5) + busy(6)) / ticks_per_second())
+}
+
+fn ticks_per_second() -> f64 {
+    // SAFETY: sysconf has no memory effects.
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
 }
 
 /// CPU seconds of all children that have ended and were waited for.
-///
-/// # Errors
-/// The system refuses.
-pub fn children_cpu_s() -> Result<f64> {
+fn children_cpu_s() -> Result<f64> {
     // SAFETY: all zeros is a valid rusage, and the call only writes into it.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
@@ -103,9 +149,7 @@ pub fn cpu_s(pid: u32) -> Result<f64> {
             .context("a stat without numbers")
     };
     let ticks = next()? + next()?;
-    // SAFETY: sysconf has no memory effects.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    Ok(ticks / per_second as f64)
+    Ok(ticks / ticks_per_second())
 }
 
 /// A line of a process's memory figures, as `VmRSS`, in MB (Linux).

@@ -39,10 +39,10 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(brokers: &str) -> Self {
+    pub fn new(brokers: &str, tried: &[(String, String)]) -> Self {
         Report {
             began: wait::now(),
-            machine: machine(brokers),
+            machine: machine(brokers, tried),
             lines: Vec::new(),
             figures: Vec::new(),
             exact: true,
@@ -62,11 +62,12 @@ impl Report {
     /// Takes and prints one run.
     pub fn run(&mut self, workload: &str, records: u64, usage: Usage, result: String, exact: bool) {
         self.say(&format!(
-            "{workload:<5} {records:>9} records  {:>7.2} CPU-s ({:.3} per 1 M)  {:>6.0} MB  {:>6.2} s  {result}",
+            "{workload:<5} {records:>9} records  {:>7.2} CPU-s ({:.3} per 1 M)  {:>6.0} MB  {:>6.2} s  (elsewhere {:.1} CPU-s)  {result}",
             usage.cpu_s,
             per_million(usage.cpu_s, records),
             usage.peak_rss_mb,
             usage.wall_s,
+            usage.elsewhere_s,
         ));
         let same = |line: &&mut Line| line.workload == workload && line.records == records;
         match self.lines.iter_mut().find(same) {
@@ -201,7 +202,7 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     )
 }
 
-fn machine(brokers: &str) -> String {
+fn machine(brokers: &str, tried: &[(String, String)]) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let model = std::fs::read_to_string("/proc/cpuinfo")
         .ok()
@@ -216,11 +217,15 @@ fn machine(brokers: &str) -> String {
         Ok(_) => "Kafka elsewhere",
         Err(_) => "shared with Kafka 4.1.1",
     };
-    format!(
+    let mut text = format!(
         "{} on {cores} cores ({}), {kafka}",
         version.trim(),
         model.unwrap_or_else(|| "unknown CPU".into())
-    )
+    );
+    for (key, value) in tried {
+        let _ = write!(text, ", {key}={value}");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -239,6 +244,7 @@ mod tests {
         let usage = |cpu_s| Usage {
             cpu_s,
             wall_s: 2.0,
+            elsewhere_s: 0.0,
             peak_rss_mb: 100.0,
         };
         for cpu_s in [3.0, 1.0, 2.0] {

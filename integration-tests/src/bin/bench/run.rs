@@ -31,6 +31,8 @@ pub struct Job<'a> {
     pub name: &'a str,
     pub topology: &'a str,
     pub settings: &'a [(&'a str, &'a str)],
+    /// Settings of the command line, stronger than the job's.
+    pub tried: &'a [(String, String)],
 }
 
 /// An application with an output topic and a state directory of its own.
@@ -40,7 +42,8 @@ pub struct App {
     pub output: String,
     file: PathBuf,
     home: TempDir,
-    settings: Vec<(String, String)>,
+    /// Flags of the command line; of two for one key, the last counts.
+    settings: Vec<String>,
 }
 
 impl App {
@@ -67,14 +70,13 @@ impl App {
             });
         std::fs::write(&file, text)?;
         topics::create(brokers, &output, PARTITIONS, &[])?;
-        let variable = |key: &str| format!("MILLSTREAM__{}", key.to_uppercase().replace('.', "__"));
-        let settings = job
-            .settings
-            .iter()
-            .map(|(key, value)| (variable(key), value.to_string()));
+        let own = job.settings.iter();
+        let own = own.map(|(key, value)| format!("--set={key}={value}"));
+        let tried = job.tried.iter();
+        let tried = tried.map(|(key, value)| format!("--set={key}={value}"));
         Ok(App {
             brokers: brokers.to_string(),
-            settings: settings.collect(),
+            settings: own.chain(tried).collect(),
             name,
             output,
             file,
@@ -90,11 +92,10 @@ impl App {
         let state = self.home.path().join("state");
         let run = Millstream::new(&self.brokers, ["run", &self.file.to_string_lossy()])
             .env("MILLSTREAM__STATE__DIR", &state.to_string_lossy());
-        let run = self
-            .settings
-            .iter()
-            .fold(run, |run, (key, value)| run.env(key, value));
-        let run = flags.iter().fold(run, |run, flag| run.flag(flag));
+        let settings = self.settings.iter().map(String::as_str);
+        let run = settings
+            .chain(flags.iter().copied())
+            .fold(run, Millstream::flag);
         run.start("worker", self.home.path())
     }
 
@@ -138,11 +139,11 @@ fn admin(brokers: &str) -> Result<AdminClient<DefaultClientContext>> {
         .create()?)
 }
 
-/// Reads and writes of the store.
+/// Reads and writes of the store, if the worker tells.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Store {
-    pub reads: f64,
-    pub writes: f64,
+    pub reads: Option<f64>,
+    pub writes: Option<f64>,
 }
 
 /// What one run showed.
@@ -178,12 +179,11 @@ pub fn to_the_end(
             asked = integration_tests::wait::now();
             // Figures of a task disappear when it ends: the largest sum is the last one of all tasks.
             if let Ok(text) = worker.metrics() {
-                store.reads = store
-                    .reads
-                    .max(sum_of(&text, "millstream_store_reads_total"));
-                store.writes = store
-                    .writes
-                    .max(sum_of(&text, "millstream_store_writes_total"));
+                let larger = |old: Option<f64>, name| {
+                    old.into_iter().chain(sum_of(&text, name)).reduce(f64::max)
+                };
+                store.reads = larger(store.reads, "millstream_store_reads_total");
+                store.writes = larger(store.writes, "millstream_store_writes_total");
             }
         },
     )?;
@@ -195,16 +195,14 @@ pub fn to_the_end(
     })
 }
 
-/// The sum of a metric over all its labels.
-fn sum_of(metrics: &str, name: &str) -> f64 {
-    metrics
-        .lines()
-        .filter(|line| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(['{', ' ']))
-        })
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
+/// The sum of a metric over all its labels; `None` if the worker does not serve it.
+fn sum_of(metrics: &str, name: &str) -> Option<f64> {
+    let values = metrics.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        rest.starts_with(['{', ' ']).then_some(rest)?;
+        rest.rsplit(' ').next()?.parse::<f64>().ok()
+    });
+    values.reduce(|sum, value| sum + value)
 }
 
 #[cfg(test)]
@@ -214,7 +212,7 @@ mod tests {
     #[test]
     fn a_metric_is_summed_over_its_labels() {
         let text = "# HELP a_total Things.\na_total{p=\"0\"} 2\na_total{p=\"1\"} 3\na_totals 7\n";
-        assert_eq!(sum_of(text, "a_total"), 5.0);
-        assert_eq!(sum_of(text, "b_total"), 0.0);
+        assert_eq!(sum_of(text, "a_total"), Some(5.0));
+        assert_eq!(sum_of(text, "b_total"), None);
     }
 }
