@@ -11,8 +11,10 @@ RELEASE := $(CARGO_TARGET_DIR)/release
 export MILLSTREAM_BIN ?= $(RELEASE)/millstream
 # For example: make demo DEMO='--seconds 120 --seed 7'
 DEMO ?=
+# For example: make bench BENCH='--records 1000000 --runs 3 --only w1,read'
+BENCH ?=
 
-.PHONY: help setup build demo test unit integration lint
+.PHONY: help setup build demo bench test unit integration lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +27,9 @@ build: setup ## the millstream binary and the demo
 
 demo: build ## click-count on a real Kafka while workers are killed; exit 0 only if every count is right
 	@$(RELEASE)/demo $(DEMO)
+
+bench: build ## CPU, memory and latency on a real Kafka, every result checked; hours at full size, see BENCH=--help
+	@$(RELEASE)/bench $(BENCH)
 
 test: setup ## all tests; the last line is "N passed, N failed"
 	@deploy/test.sh unit integration
