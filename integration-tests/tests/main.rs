@@ -5,5 +5,6 @@
 mod bad_input;
 mod exactly_once;
 mod faults;
+mod restore;
 mod smoke;
 mod until_end;
