@@ -17,6 +17,9 @@ use crate::wait;
 /// Partitions of source and output topics.
 pub const PARTITIONS: i32 = 4;
 
+/// Set, it keeps logs and state of every scenario, for somebody who looks for the cause of a failure.
+const KEEP_VARIABLE: &str = "MILLSTREAM_TEST_KEEP";
+
 /// An application and everything it needs.
 pub struct Scenario {
     pub brokers: String,
@@ -37,7 +40,8 @@ impl Scenario {
     pub fn new(brokers: &str, name: &str, text: &str) -> Result<Self> {
         let app = topics::unique(name);
         let (input, output) = (format!("{app}-in"), format!("{app}-out"));
-        let home = tempfile::Builder::new().prefix(&format!("{app}-")).tempdir()?;
+        let mut home = tempfile::Builder::new().prefix(&format!("{app}-")).tempdir()?;
+        home.disable_cleanup(std::env::var_os(KEEP_VARIABLE).is_some());
         let topology = home.path().join("topology.yaml");
         let text = text.replace("@APP@", &app).replace("@IN@", &input).replace("@OUT@", &output);
         std::fs::write(&topology, text)?;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use integration_tests::admin;
+use anyhow::{Result, bail, ensure};
 use integration_tests::kafka;
-use integration_tests::ledger::{Ledger, keyed_tasks};
+use integration_tests::ledger::{Ledger, keyed_tasks, tasks};
 use integration_tests::scenario::Scenario;
-use integration_tests::wait;
+use integration_tests::{admin, http, wait};
 
 use super::{PATIENCE, events, replayed, size, stop};
 
@@ -32,11 +31,10 @@ fn a_restore_from_a_long_changelog_equals_the_state_before() -> Result<()> {
     ensure!(epochs > 60, "only {epochs} commits: the changelog is not long");
     stop(worker)?;
     std::fs::remove_dir_all(scenario.state("w1"))?;
-    let mut worker = scenario.start("w1")?;
-    worker.wait_ready(PATIENCE)?;
+    let worker = scenario.start("w1")?;
+    ledger.absorbed(&[&worker], PATIENCE)?;
     let blocks = replayed(&worker)?;
     ensure!(blocks >= epochs, "{blocks} blocks were replayed, {epochs} commits were made");
-    ledger.absorbed(&[&worker], PATIENCE)?;
     // Half of the keys go on: restored rows are added to, not replaced.
     ledger.feed(&scenario, 0..2_500)?;
     ledger.close(&scenario)?;
@@ -60,20 +58,22 @@ fn a_worker_killed_in_the_middle_of_a_restore_restores_again() -> Result<()> {
     std::fs::remove_dir_all(scenario.state("w1"))?;
     let mut midway = 0;
     let mut partly = 0;
-    for life in 0..6 {
+    for life in 0..4 {
         let mut worker = scenario.worker("w1").start(&format!("life{life}"), scenario.home())?;
         wait::until_true("the restore begins", PATIENCE, || {
             Ok(keyed_tasks(&worker)?.iter().any(|task| task["phase"] == "restoring"))
         })?;
-        std::thread::sleep(Duration::from_millis(100 * life));
+        std::thread::sleep(Duration::from_millis(150 * life));
         worker.kill9()?;
         midway += u64::from(events(&worker.log()?, "restored").is_empty());
         partly += u64::from(size(&scenario.state("w1")) > 4_000_000);
     }
     eprintln!("killed in mid-restore {midway} times, the store was partly filled {partly} times");
     ensure!(midway >= 2 && partly >= 1, "killed in mid-restore {midway} times, partly filled {partly} times: proves nothing");
-    let worker = scenario.start("w1")?;
-    ledger.absorbed(&[&worker], PATIENCE)?;
+    let mut worker = scenario.start("w1")?;
+    if let Err(error) = ledger.absorbed(&[&worker], PATIENCE) {
+        bail!("{error:#}; ended: {:?}; {}", worker.exited()?, worker.log()?);
+    }
     ledger.feed(&scenario, 100_000..150_000)?;
     ledger.close(&scenario)?;
     ledger.verdict(&scenario, PATIENCE)?;
@@ -99,7 +99,10 @@ fn a_store_older_than_the_log_is_wiped_and_restored() -> Result<()> {
     wait::until_true("both tasks have refreshed their logs", PATIENCE, || {
         ledger.feed(&scenario, 0..2_000)?;
         let tasks = keyed_tasks(&second)?;
-        let beyond = |at: usize| tasks.iter().any(|task| task["state"]["changelog_complete_from"].as_i64() > Some(ends[at]) && task["task"].as_str().is_some_and(|id| id.ends_with(&format!("/{at}"))));
+        let beyond = |at: usize| {
+            let id = format!("totals/{at}");
+            tasks.iter().any(|task| task["task"] == id && task["state"]["changelog_complete_from"].as_i64() > Some(ends[at]))
+        };
         Ok(beyond(0) && beyond(1))
     })?;
     ledger.absorbed(&[&second], PATIENCE)?;
@@ -110,12 +113,27 @@ fn a_store_older_than_the_log_is_wiped_and_restored() -> Result<()> {
         ensure!(below > ends[partition as usize], "the log of {partition} still holds the first worker's end");
     }
     stop(second)?;
-    let mut first = scenario.start("w1")?;
-    first.wait_ready(PATIENCE)?;
-    ensure!(events(&first.log()?, "not of this log any more").len() == 2, "no word of the old store: {}", first.log()?);
+    let first = scenario.start("w1")?;
     ledger.absorbed(&[&first], PATIENCE)?;
+    ensure!(events(&first.log()?, "not of this log any more").len() == 2, "no word of the old store: {}", first.log()?);
     ledger.feed(&scenario, 0..10_000)?;
     ledger.close(&scenario)?;
     ledger.verdict(&scenario, PATIENCE)?;
     stop(first)
+}
+
+/// `/ready` is what a rolling restart waits for: it may not say yes while assigned tasks do not run yet.
+#[test]
+fn ready_means_that_the_assigned_tasks_run() -> Result<()> {
+    let scenario = Ledger::scenario(kafka::shared().bootstrap(), "ready", 4)?;
+    for life in 0..3 {
+        let mut worker = scenario.start("w1")?;
+        wait::until("/ready says yes", PATIENCE, || Ok((http::get(worker.http_port(), "/ready")?.status == 200).then_some(())))?;
+        let tasks = tasks(&worker)?;
+        ensure!(tasks.len() == 8, "life {life}: ready with {} of 8 tasks: {}", tasks.len(), worker.log()?);
+        ensure!(tasks.iter().all(|task| task["phase"] == "running"), "life {life}: ready with {tasks:#?}");
+        worker.sigterm()?;
+        worker.wait_exit(PATIENCE)?;
+    }
+    Ok(())
 }
