@@ -193,7 +193,11 @@ fn a_takeover_goes_on_when_its_questions_get_lost() -> Result<()> {
         play.proxy.wait_done(count, PATIENCE)?;
         worker.wait_ready(PATIENCE)?;
     }
-    ensure!(generator.wait_exit(PATIENCE)?.success(), "{}", generator.log()?);
+    ensure!(
+        generator.wait_exit(PATIENCE)?.success(),
+        "{}",
+        generator.log()?
+    );
     verdict(&play.scenario, WINDOWS)?;
     stop(&mut worker)
 }
@@ -221,12 +225,22 @@ fn a_takeover_after_a_new_leader_epoch_finds_its_position() -> Result<()> {
     std::thread::sleep(Duration::from_secs(3));
     // Its tasks go to a process that has known the partitions under their old epoch.
     workers[0].kill9()?;
-    ensure!(generator.wait_exit(PATIENCE)?.success(), "{}", generator.log()?);
+    ensure!(
+        generator.wait_exit(PATIENCE)?.success(),
+        "{}",
+        generator.log()?
+    );
     let verdict = verdict(&scenario, WINDOWS);
     let log = workers[1].log()?;
-    let fenced = log.lines().filter(|line| line.contains("FENCED_LEADER_EPOCH")).count();
+    let fenced = log
+        .lines()
+        .filter(|line| line.contains("FENCED_LEADER_EPOCH"))
+        .count();
     verdict.with_context(|| format!("{fenced} warnings of FENCED_LEADER_EPOCH"))?;
-    ensure!(fenced < 100, "{fenced} warnings of FENCED_LEADER_EPOCH: the log is flooded");
+    ensure!(
+        fenced < 100,
+        "{fenced} warnings of FENCED_LEADER_EPOCH: the log is flooded"
+    );
     stop(&mut workers[1])
 }
 
@@ -322,15 +336,19 @@ fn a_task_that_cannot_commit_is_parked_and_the_others_go_on() -> Result<()> {
     let cause = wait::until("bad/1 is parked", PATIENCE, || {
         ensure!(worker.exited()?.is_none(), "it ended: {}", worker.log()?);
         let answer = http::get(worker.http_port(), "/ready")?;
-        Ok((answer.status == 503 && answer.body.contains("task bad/1 is parked"))
-            .then_some(answer.body))
+        Ok(
+            (answer.status == 503 && answer.body.contains("task bad/1 is parked"))
+                .then_some(answer.body),
+        )
     })?;
     ensure!(cause.to_lowercase().contains("too large"), "{cause}");
     reached(&scenario.output, 250)?;
     scenario.produce(&numbers(3, 250, 50))?;
     reached(&scenario.output, 300)?;
     let status = worker.status()?;
-    for task in ["good/0", "good/1", "good/2", "good/3", "bad/0", "bad/2", "bad/3"] {
+    for task in [
+        "good/0", "good/1", "good/2", "good/3", "bad/0", "bad/2", "bad/3",
+    ] {
         let phase = phase(&status, task);
         ensure!(phase.as_deref() == Some("running"), "{task}: {phase:?}");
     }

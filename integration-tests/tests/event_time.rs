@@ -179,7 +179,10 @@ fn all_partitions_idle_then_killed_then_resumed_count_exactly() -> Result<()> {
     records.extend(on([3], WINDOW + SECOND, 50));
     scenario.produce(&records)?;
     wait_taken(&worker, 350)?;
-    ensure!(counts(&scenario)?.is_empty(), "closed before anyone was idle");
+    ensure!(
+        counts(&scenario)?.is_empty(),
+        "closed before anyone was idle"
+    );
     wait_idle(&worker, &[true; 4])?;
     wait_counts(&scenario, &[(0, 300)])?;
 
@@ -206,12 +209,16 @@ fn late_offsets(scenario: &Scenario, partition: i64) -> Result<Vec<i64>> {
     let mut offsets = Vec::new();
     for reject in scenario.rejects()? {
         ensure!(
-            reject["cause"] == "late" && reject["node"] == "counts" && reject["topic"] == scenario.input.as_str(),
+            reject["cause"] == "late"
+                && reject["node"] == "counts"
+                && reject["topic"] == scenario.input.as_str(),
             "{reject}"
         );
         ensure!(reject["partition"] == partition, "{reject}");
         let number = |key: &str| reject[key].as_i64();
-        let first = number("first_offset").or(number("offset")).context("no offset")?;
+        let first = number("first_offset")
+            .or(number("offset"))
+            .context("no offset")?;
         let last = number("last_offset").unwrap_or(first);
         ensure!(number("rows").unwrap_or(1) == last - first + 1, "{reject}");
         offsets.extend(first..=last);
@@ -323,9 +330,16 @@ fn wait_parked(worker: &mut Worker) -> Result<()> {
             );
         }
         let others = tasks(worker, "counts")?;
-        ensure!(others.len() == 4 && others.iter().all(|t| t["phase"] == "running"), "{others:?}");
+        ensure!(
+            others.len() == 4 && others.iter().all(|t| t["phase"] == "running"),
+            "{others:?}"
+        );
         let answer = http::get(worker.http_port(), "/ready")?;
-        ensure!(answer.status == 503 && answer.body.contains("its id was"), "{}", answer.body);
+        ensure!(
+            answer.status == 503 && answer.body.contains("its id was"),
+            "{}",
+            answer.body
+        );
         Ok(true)
     })
 }
@@ -346,8 +360,14 @@ fn a_topic_that_is_made_anew_while_running_parks_its_tasks() -> Result<()> {
     let (scenario, mut worker) = before_recreation("anew")?;
     recreate(&scenario)?;
     wait_parked(&mut worker)?;
-    let positions: Vec<_> = tasks(&worker, "clicks")?.iter().map(|t| t["position"].clone()).collect();
-    ensure!(positions == [101, 101, 101, 101], "rows of the other topic were counted: {positions:?}");
+    let positions: Vec<_> = tasks(&worker, "clicks")?
+        .iter()
+        .map(|t| t["position"].clone())
+        .collect();
+    ensure!(
+        positions == [101, 101, 101, 101],
+        "rows of the other topic were counted: {positions:?}"
+    );
     // And after a restart just the same.
     worker.kill9()?;
     let mut worker = scenario.start("w1")?;
@@ -414,7 +434,11 @@ fn a_large_window_killed_while_it_fires_in_chunks_feeds_the_next_exactly() -> Re
     let click = |i: i64| {
         let at = START + i * 14 * SECOND / (KEYS * CLICKS_PER_KEY);
         let key = i % KEYS;
-        Record::json((i % 4) as i32, at, &json!({"timestamp": at, "page": format!("/{key}")}))
+        Record::json(
+            (i % 4) as i32,
+            at,
+            &json!({"timestamp": at, "page": format!("/{key}")}),
+        )
     };
     let records: Vec<_> = (0..KEYS * CLICKS_PER_KEY).map(click).collect();
     scenario.produce(&records)?;
@@ -424,7 +448,9 @@ fn a_large_window_killed_while_it_fires_in_chunks_feeds_the_next_exactly() -> Re
     scenario.produce(&on(0..4, 100 * SECOND, 1))?;
     for share in [10, 50] {
         let wanted = KEYS * share / 100;
-        wait::until_true(&format!("{share} % fired"), PATIENCE, || Ok(written(&scenario)? > wanted))?;
+        wait::until_true(&format!("{share} % fired"), PATIENCE, || {
+            Ok(written(&scenario)? > wanted)
+        })?;
         worker.kill9()?;
         let at = written(&scenario)?;
         eprintln!("killed with {at} records in the output");
@@ -446,14 +472,30 @@ fn a_large_window_killed_while_it_fires_in_chunks_feeds_the_next_exactly() -> Re
     let mut keys: Vec<_> = each.iter().filter_map(|r| r.key.clone()).collect();
     keys.sort_unstable();
     keys.dedup();
-    ensure!((each.len() as i64, keys.len() as i64) == (KEYS, KEYS), "{} rows of {} keys", each.len(), keys.len());
+    ensure!(
+        (each.len() as i64, keys.len() as i64) == (KEYS, KEYS),
+        "{} rows of {} keys",
+        each.len(),
+        keys.len()
+    );
     for record in each.iter().step_by(997) {
-        ensure!(record.document()?["count"] == CLICKS_PER_KEY, "{:?}", record.document()?);
+        ensure!(
+            record.document()?["count"] == CLICKS_PER_KEY,
+            "{:?}",
+            record.document()?
+        );
     }
     // Markers: every transaction that fired left one per partition that it wrote.
     let all = topics::read(brokers, &scenario.output, Isolation::Uncommitted)?;
     let markers = written(&scenario)? - all.len() as i64;
-    let bytes: usize = each.iter().filter_map(|r| r.value.as_ref()).map(Vec::len).sum();
-    ensure!(markers as usize > bytes / 2_000_000, "{bytes} bytes, only {markers} markers");
+    let bytes: usize = each
+        .iter()
+        .filter_map(|r| r.value.as_ref())
+        .map(Vec::len)
+        .sum();
+    ensure!(
+        markers as usize > bytes / 2_000_000,
+        "{bytes} bytes, only {markers} markers"
+    );
     stop(worker)
 }

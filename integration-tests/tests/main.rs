@@ -7,5 +7,6 @@ mod commit_faults;
 mod event_time;
 mod exactly_once;
 mod faults;
+mod restore;
 mod smoke;
 mod until_end;
