@@ -3,7 +3,6 @@
 //! Each test places its rows by hand and knows every count; the auditor is asked as well.
 
 use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use futures_executor::block_on;
 use integration_tests::process::{Millstream, Worker};

@@ -119,7 +119,6 @@ fn choose(placed: &BTreeMap<TaskId, usize>, threads: usize, task: &TaskId) -> us
 
 impl RebalanceListener for Rebalancer {
     fn assigned(&self, partitions: &[TopicPartition], group: &GroupMetadata) {
-        self.shared.board.joined();
         for task in self.tasks_of(partitions) {
             let assignment = self.shared.ownership.assign(&task);
             let taken = Taken {
@@ -131,8 +130,10 @@ impl RebalanceListener for Rebalancer {
             placed.insert(task.clone(), thread);
             drop(placed);
             tracing::info!(%task, thread, assignment, "assigned");
+            self.shared.board.expect(&task);
             self.send(thread, Command::Take { task, taken });
         }
+        self.shared.board.joined();
     }
 
     fn revoked(&self, partitions: &[TopicPartition]) {

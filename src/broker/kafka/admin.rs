@@ -116,46 +116,8 @@ impl KafkaAdmin {
         Ok(())
     }
 
-    /// ListOffsets, with a second try after fresh metadata: librdkafka asks with the leader epoch that it knows, and after a new
-    /// election goes on being refused for it (FENCED_LEADER_EPOCH).
-    fn list_offsets(
-        &self,
-        partitions: &[TopicPartition],
-        specification: i64,
-        isolation: Isolation,
-    ) -> Result<BTreeMap<TopicPartition, i64>> {
-        match self.list_offsets_once(partitions, specification, isolation) {
-            Err(Error::Retriable { .. }) => {
-                self.refresh_metadata()?;
-                self.list_offsets_once(partitions, specification, isolation)
-            }
-            answer => answer,
-        }
-    }
-
-    fn refresh_metadata(&self) -> Result<()> {
-        let mut metadata: *const ffi::rd_kafka_metadata = std::ptr::null();
-        // SAFETY: the client lives as long as `self`; what the call hands out is destroyed once, unread.
-        let code = unsafe {
-            let rk = self.client.rk();
-            let all = 1;
-            let topic = std::ptr::null_mut();
-            code::rd_kafka_metadata(
-                rk,
-                all,
-                topic,
-                &raw mut metadata,
-                REQUEST_TIMEOUT.as_millis() as c_int,
-            )
-        };
-        if !metadata.is_null() {
-            unsafe { ffi::rd_kafka_metadata_destroy(metadata) };
-        }
-        check("metadata", code, "")
-    }
-
     /// ListOffsets with one specification (a timestamp, or -1 for the end, -2 for the start) for all partitions.
-    fn list_offsets_once(
+    fn list_offsets(
         &self,
         partitions: &[TopicPartition],
         specification: i64,

@@ -162,7 +162,9 @@ pub(super) fn properties(config: &KafkaConfig, role: &Role) -> Result<BTreeMap<S
         Role::Data { .. } => data(&mut settings, config),
         Role::Member => member(&mut settings, config),
         Role::Offsets { stable } => offsets(&mut settings, config, *stable),
-        Role::Admin => {}
+        // ListOffsets asks with the leader epoch that the cache holds, and after an election is refused for it until the entry has
+        // expired: by default 15 minutes.
+        Role::Admin => settings.default("metadata.max.age.ms", 2000),
         Role::Transactional { transactional_id } => {
             transactional(&mut settings, config, transactional_id)
         }
