@@ -14,7 +14,7 @@ DEMO ?=
 # For example: make bench BENCH='--records 1000000 --runs 3 --only w1,read'
 BENCH ?=
 
-.PHONY: help setup build demo bench test unit integration lint
+.PHONY: help setup build demo bench test unit integration campaign lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
