@@ -4,7 +4,7 @@
 //! 1. [`kafka`]: a broker from the environment, Docker or a local JVM. 2. [`process`]: workers that can be killed and frozen.
 //! 3. [`topics`]: create, produce, read back; [`aborts`]: proof that transactions were aborted, from the raw log through [`wire`].
 //! 4. [`proxy`]: a broker whose answers get lost; [`admin`]: what an administrator's tools do to a log or a group. 5. [`ledger`]: one long window,
-//! fed and checked key by key. 6. [`http`]: what a worker says about itself. 7. [`wait`]: polling with a deadline and a message.
+//!    fed and checked key by key. 6. [`http`]: what a worker says about itself. 7. [`wait`]: polling with a deadline and a message.
 
 pub mod aborts;
 pub mod admin;

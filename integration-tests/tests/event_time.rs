@@ -2,7 +2,6 @@
 //!
 //! Each test places its rows by hand and knows every count; the auditor is asked as well.
 
-use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_executor::block_on;
 use integration_tests::process::{Millstream, Worker};
@@ -13,6 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Begins a window of 15 s, in the middle of a minute.
