@@ -28,7 +28,7 @@ unit() { suite cargo test --release --workspace --lib --bins --no-fail-fast; }
 
 # What every change has to pass: a cut of every subject that takes a quarter of an hour. One test at a time: each runs several worker
 # processes and kills them, and on two cores two of them would measure each other's patience.
-readonly CUT=(smoke:: bad_input:: exactly_once:: until_end:: faults:: restore::bounded restore::damaged restore::replay
+readonly CUT=(smoke:: bad_input:: exactly_once:: until_end:: faults::a_broker faults::a_second faults::a_worker faults::rolling restore::damaged restore::replay
   event_time::an_empty event_time::all_partitions event_time::a_large)
 
 integration() {

@@ -81,7 +81,7 @@ impl Process {
         let cluster = Cluster::default();
         let topics = &settings.topics;
         let (replication, min_insync) = (topics.replication, topics.min_insync_replicas);
-        startup::prepare(
+        startup::prepare_patiently(
             admin.as_ref(),
             &plan,
             &options.file,

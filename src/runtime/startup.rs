@@ -62,8 +62,36 @@ pub fn external_topics(plan: &Plan) -> Vec<String> {
     names
 }
 
+/// Prepares the topics; goes on trying for a while where Kafka says "not now" (a controller that is being elected, a broker that
+/// starts).
+pub fn prepare_patiently(
+    admin: &dyn Admin,
+    plan: &Plan,
+    file: &str,
+    replication: Option<i32>,
+    min_insync: Option<i32>,
+    cluster: &Cluster,
+) -> Result<(), StartError> {
+    let mut tries = 0;
+    loop {
+        match prepare(admin, plan, file, replication, min_insync, cluster) {
+            Err(StartError::Kafka(error @ crate::broker::Error::Retriable { .. }))
+                if tries < TRIES =>
+            {
+                tracing::info!(%error, "waiting for Kafka");
+                tries += 1;
+                std::thread::sleep(std::time::Duration::from_millis(500));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// A failed call has waited for its own timeout already.
+const TRIES: u32 = 4;
+
 /// Checks the user's topics, makes the internal ones, and describes all of them.
-pub fn prepare(
+fn prepare(
     admin: &dyn Admin,
     plan: &Plan,
     file: &str,
