@@ -88,7 +88,7 @@ impl Set {
             Set::Clicks => (after(CLICKS_PER_WINDOW), number % PAGES.len() as u64),
             Set::Users => (
                 after(PAYMENTS_PER_WINDOW),
-                (random & 0xffff_ffff) * USERS >> 32,
+                ((random & 0xffff_ffff) * USERS) >> 32,
             ),
             // Four records for a key would still fit into the hour.
             Set::Keys { keys } if number < keys => (after(keys * 4), number * STRIDE % keys),
