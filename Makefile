@@ -14,7 +14,7 @@ DEMO ?=
 # For example: make bench BENCH='--records 1000000 --runs 3 --only w1,read'
 BENCH ?=
 
-.PHONY: help setup build demo bench test unit integration lint
+.PHONY: help setup build demo bench test unit integration campaign lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ demo: build ## click-count on a real Kafka while workers are killed; exit 0 only
 bench: build ## CPU, memory and latency on a real Kafka, every result checked; hours at full size, see BENCH=--help
 	@$(RELEASE)/bench $(BENCH)
 
-test: setup ## all tests; the last line is "N passed, N failed"
+test: setup ## what every change must pass; the last line is "N passed, N failed"
 	@deploy/test.sh unit integration
 
 unit: setup ## tests that need no Kafka
@@ -39,6 +39,9 @@ unit: setup ## tests that need no Kafka
 
 integration: setup ## tests with the real binary on a real Kafka
 	@deploy/test.sh integration
+
+campaign: setup ## every integration test, the long ones and those of open work too
+	@deploy/test.sh campaign
 
 lint: setup ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the named suites (unit, integration) and ends with one line, "N passed, N failed"; the exit code says the same.
+# Runs the named suites (unit, integration, campaign) and ends with one line, "N passed, N failed"; the exit code says the same.
 # A suite that does not compile, or whose process dies without a result, counts as one failure.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -26,17 +26,27 @@ suite() { # COMMAND...
 
 unit() { suite cargo test --release --workspace --lib --bins --no-fail-fast; }
 
-# Two tests at a time: each runs several worker processes against the one shared broker.
+# What every change has to pass: a cut of every subject that takes a quarter of an hour. One test at a time: each runs several worker
+# processes and kills them, and on two cores two of them would measure each other's patience.
+readonly CUT=(smoke:: bad_input:: exactly_once:: until_end:: faults:: restore::bounded restore::damaged restore::replay
+  event_time::an_empty event_time::all_partitions event_time::a_large)
+
 integration() {
   suite deploy/build.sh || return
-  suite cargo test --release --workspace --test main --no-fail-fast -- --test-threads=2
+  suite cargo test --release --workspace --test main --no-fail-fast -- --test-threads=1 "${CUT[@]}"
+}
+
+# Every integration test there is, the long ones and those of open work included.
+campaign() {
+  suite deploy/build.sh || return
+  suite cargo test --release --workspace --test main --no-fail-fast -- --test-threads=1
 }
 
 for name in "$@"; do
   # What does not compile once fails once.
   [ "$COMPILES" = yes ] || break
   case "$name" in
-    unit | integration) "$name" || true ;;
+    unit | integration | campaign) "$name" || true ;;
     *) echo "unknown suite '$name'"; FAILED=$((FAILED + 1)) ;;
   esac
 done

@@ -18,7 +18,10 @@ pub struct SourceRows {
 #[derive(Clone)]
 pub enum Origin {
     /// Row `i` was decoded from record `records[i]` of the fetch.
-    Source { rows: Arc<SourceRows>, records: Arc<[u32]> },
+    Source {
+        rows: Arc<SourceRows>,
+        records: Arc<[u32]>,
+    },
     /// The rows were made by a window or another operator with state.
     Derived,
 }

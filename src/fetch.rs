@@ -15,7 +15,10 @@ pub struct TopicPartition {
 
 impl TopicPartition {
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
-        TopicPartition { topic: topic.into(), partition }
+        TopicPartition {
+            topic: topic.into(),
+            partition,
+        }
     }
 }
 
@@ -38,7 +41,10 @@ struct Slice {
     len: u32,
 }
 
-const NULL: Slice = Slice { start: u32::MAX, len: 0 };
+const NULL: Slice = Slice {
+    start: u32::MAX,
+    len: 0,
+};
 
 /// Records of one partition, in offset order.
 pub struct Fetch {
@@ -52,7 +58,14 @@ pub struct Fetch {
 
 impl Fetch {
     pub fn new(at: TopicPartition) -> Self {
-        Fetch { at, offsets: vec![], timestamps: vec![], keys: vec![], values: vec![], data: vec![] }
+        Fetch {
+            at,
+            offsets: vec![],
+            timestamps: vec![],
+            keys: vec![],
+            values: vec![],
+            data: vec![],
+        }
     }
 
     /// Appends a record; `timestamp` is in ms since 1970, -1 where the record has none.
@@ -70,7 +83,10 @@ impl Fetch {
         let Some(bytes) = bytes else { return NULL };
         let start = self.data.len() as u32;
         self.data.extend_from_slice(bytes);
-        Slice { start, len: bytes.len() as u32 }
+        Slice {
+            start,
+            len: bytes.len() as u32,
+        }
     }
 
     pub fn len(&self) -> usize {

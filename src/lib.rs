@@ -25,4 +25,6 @@ pub mod runtime;
 pub mod settings;
 pub mod spec;
 pub mod state;
+#[cfg(test)]
+mod tidy;
 pub mod time;

@@ -119,6 +119,25 @@ impl Kafka {
         }
     }
 
+    /// Freezes the broker (`true`) or lets it go on: past its session the controller fences it, and its partitions get a
+    /// new leader epoch, while all connections stay.
+    ///
+    /// # Errors
+    /// The broker is no local JVM, or does not run.
+    pub fn freeze(&self, frozen: bool) -> Result<()> {
+        let Engine::Local(dir) = &self.engine else {
+            bail!("only a local JVM can be frozen")
+        };
+        let pid: i32 = std::fs::read_to_string(dir.path().join("kafka.pid"))?
+            .trim()
+            .parse()?;
+        let signal = if frozen { libc::SIGSTOP } else { libc::SIGCONT };
+        // SAFETY: kill has no memory effects; the broker's script keeps the pid only while it runs.
+        let result = unsafe { libc::kill(pid, signal) };
+        ensure!(result == 0, "{}", std::io::Error::last_os_error());
+        Ok(())
+    }
+
     /// Starts the broker again after [`Kafka::kill9`]: same address, same data.
     ///
     /// # Errors

@@ -3,12 +3,16 @@
 //! Nothing here links the engine: what is tested is the binary, through its command line, its ports and Kafka.
 //! 1. [`kafka`]: a broker from the environment, Docker or a local JVM. 2. [`process`]: workers that can be killed and frozen.
 //! 3. [`topics`]: create, produce, read back; [`aborts`]: proof that transactions were aborted, from the raw log through [`wire`].
-//! 4. [`http`]: what a worker says about itself. 5. [`wait`]: polling with a deadline and a message.
+//! 4. [`proxy`]: a broker whose answers get lost; [`admin`]: what an administrator's tools do to a log or a group. 5. [`ledger`]: one long window,
+//!    fed and checked key by key. 6. [`http`]: what a worker says about itself. 7. [`wait`]: polling with a deadline and a message.
 
 pub mod aborts;
+pub mod admin;
 pub mod http;
 pub mod kafka;
+pub mod ledger;
 pub mod process;
+pub mod proxy;
 pub mod scenario;
 pub mod topics;
 pub mod wait;

@@ -276,7 +276,7 @@ impl Drop for Worker {
 }
 
 /// A port below those that outgoing connections take, and apart from those of `kafka.sh`, so that it is still free when the child binds it.
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 8_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::process::{Millstream, Worker};
 use crate::topics::{self, Isolation, Record};
@@ -24,7 +23,7 @@ pub struct Scenario {
     pub topology: PathBuf,
     pub input: String,
     pub output: String,
-    home: TempDir,
+    home: PathBuf,
     /// Settings of every worker.
     settings: Vec<(String, String)>,
 }
@@ -37,15 +36,29 @@ impl Scenario {
     pub fn new(brokers: &str, name: &str, text: &str) -> Result<Self> {
         let app = topics::unique(name);
         let (input, output) = (format!("{app}-in"), format!("{app}-out"));
-        let home = tempfile::Builder::new().prefix(&format!("{app}-")).tempdir()?;
-        let topology = home.path().join("topology.yaml");
-        let text = text.replace("@APP@", &app).replace("@IN@", &input).replace("@OUT@", &output);
+        let home = tempfile::Builder::new()
+            .prefix(&format!("{app}-"))
+            .tempdir()?
+            .keep();
+        let topology = home.join("topology.yaml");
+        let text = text
+            .replace("@APP@", &app)
+            .replace("@IN@", &input)
+            .replace("@OUT@", &output);
         std::fs::write(&topology, text)?;
         for topic in [&input, &output] {
             topics::create(brokers, topic, PARTITIONS, &[])?;
         }
         let brokers = brokers.to_string();
-        Ok(Scenario { brokers, app, topology, input, output, home, settings: Vec::new() })
+        Ok(Scenario {
+            brokers,
+            app,
+            topology,
+            input,
+            output,
+            home,
+            settings: Vec::new(),
+        })
     }
 
     /// Flink's click-count: 15 s windows per page; the example of the repository with names of its own.
@@ -54,7 +67,8 @@ impl Scenario {
     /// As [`Scenario::new`].
     pub fn clicks(brokers: &str, name: &str) -> Result<Self> {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/click-count.yaml");
-        let text = std::fs::read_to_string(&example).with_context(|| example.display().to_string())?;
+        let text =
+            std::fs::read_to_string(&example).with_context(|| example.display().to_string())?;
         let text = text
             .replace("app: click-count", "app: @APP@")
             .replace("topic: input", "topic: @IN@")
@@ -70,12 +84,12 @@ impl Scenario {
     }
 
     pub fn home(&self) -> &Path {
-        self.home.path()
+        &self.home
     }
 
     /// Where a worker of this id keeps its state.
     pub fn state(&self, id: &str) -> PathBuf {
-        self.home.path().join(format!("state-{id}"))
+        self.home.join(format!("state-{id}"))
     }
 
     pub fn file(&self) -> String {
@@ -86,13 +100,15 @@ impl Scenario {
     pub fn worker(&self, id: &str) -> Millstream {
         let worker = Millstream::worker(&self.brokers, &self.topology, id, 2, &self.state(id))
             .env("MILLSTREAM__COMMIT__INTERVAL", "200ms");
-        self.settings.iter().fold(worker, |worker, (key, value)| worker.env(key, value))
+        self.settings
+            .iter()
+            .fold(worker, |worker, (key, value)| worker.env(key, value))
     }
 
     /// # Errors
     /// The process cannot be started.
     pub fn start(&self, id: &str) -> Result<Worker> {
-        self.worker(id).start(id, self.home.path())
+        self.worker(id).start(id, &self.home)
     }
 
     /// Clicks in the background: `windows` of 15 s, `speed` times as fast as the clock (0: as fast as possible).
@@ -102,10 +118,26 @@ impl Scenario {
     pub fn generate(&self, windows: u32, speed: u32) -> Result<Worker> {
         let (windows, speed) = (windows.to_string(), speed.to_string());
         let arguments = [
-            "generate", "clicks", "--topic", &self.input, "--windows", &windows, "--pages", "6", "--per-page", "1000",
-            "--speed", &speed, "--disorder-ms", "200", "--partitions", "4", "--seed", "7",
+            "generate",
+            "clicks",
+            "--topic",
+            &self.input,
+            "--windows",
+            &windows,
+            "--pages",
+            "6",
+            "--per-page",
+            "1000",
+            "--speed",
+            &speed,
+            "--disorder-ms",
+            "200",
+            "--partitions",
+            "4",
+            "--seed",
+            "7",
         ];
-        Millstream::new(&self.brokers, arguments).start("generator", self.home.path())
+        Millstream::new(&self.brokers, arguments).start("generator", &self.home)
     }
 
     /// Writes records into the input.
@@ -121,7 +153,10 @@ impl Scenario {
     /// # Errors
     /// Kafka refuses, or a row is no JSON.
     pub fn rows(&self) -> Result<Vec<Value>> {
-        topics::read(&self.brokers, &self.output, Isolation::Committed)?.iter().map(Record::document).collect()
+        topics::read(&self.brokers, &self.output, Isolation::Committed)?
+            .iter()
+            .map(Record::document)
+            .collect()
     }
 
     /// The committed rejects, as documents.
@@ -130,7 +165,10 @@ impl Scenario {
     /// As [`Scenario::rows`].
     pub fn rejects(&self) -> Result<Vec<Value>> {
         let topic = format!("{}.rejects", self.app);
-        topics::read(&self.brokers, &topic, Isolation::Committed)?.iter().map(Record::document).collect()
+        topics::read(&self.brokers, &topic, Isolation::Committed)?
+            .iter()
+            .map(Record::document)
+            .collect()
     }
 
     /// Waits until the output holds at least so many rows.
@@ -138,7 +176,11 @@ impl Scenario {
     /// # Errors
     /// Not within the time; the message says where the logs are.
     pub fn wait_rows(&self, count: usize, within: Duration) -> Result<Vec<Value>> {
-        let what = format!("{count} rows in {} (logs: {})", self.output, self.home.path().display());
+        let what = format!(
+            "{count} rows in {} (logs: {})",
+            self.output,
+            self.home.display()
+        );
         wait::until(&what, within, || {
             let rows = self.rows()?;
             Ok((rows.len() >= count).then_some(rows))
@@ -153,12 +195,19 @@ impl Scenario {
         let file = self.file();
         let arguments = ["audit", &file, "--format", "json"];
         let (status, text) = Millstream::new(&self.brokers, arguments).output()?;
-        ensure!(status.success(), "the audit found anomalies ({status}; logs in {}):\n{text}", self.home.path().display());
+        ensure!(
+            status.success(),
+            "the audit found anomalies ({status}; logs in {}):\n{text}",
+            self.home.display()
+        );
         serde_json::from_str(&text).with_context(|| format!("the audit's JSON: {text}"))
     }
 
-    /// Keeps logs and state after the test; called before an error leaves it.
-    pub fn keep(self) -> PathBuf {
-        self.home.keep()
+    /// Removes logs and state: the end of a test that has passed.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn done(self) -> Result<()> {
+        Ok(std::fs::remove_dir_all(&self.home)?)
     }
 }

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::wait;
 
-const REQUEST: Duration = Duration::from_secs(15);
+pub(crate) const REQUEST: Duration = Duration::from_secs(15);
 /// Longer than a killed worker's transaction lives.
 const TRANSACTIONS_END: Duration = Duration::from_secs(90);
 
@@ -78,7 +78,7 @@ pub fn unique(name: &str) -> String {
     format!("{name}-{started}-{}-{number}", std::process::id())
 }
 
-fn client(brokers: &str) -> ClientConfig {
+pub(crate) fn client(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers);
     // A broker that is killed on purpose is no news.

@@ -14,10 +14,17 @@ const WINDOWS: u32 = 24;
 pub fn verdict(scenario: &Scenario, windows: u32) -> Result<()> {
     let rows = scenario.wait_rows((windows as usize - 1) * 6, Duration::from_secs(90))?;
     for row in &rows {
-        ensure!(row["count"] == 1000, "{row} (logs in {})", scenario.home().display());
+        ensure!(
+            row["count"] == 1000,
+            "{row} (logs in {})",
+            scenario.home().display()
+        );
     }
     let audit = scenario.audit()?;
-    ensure!(audit["windows_checked"].as_u64() >= Some(u64::from(windows) - 1), "{audit}");
+    ensure!(
+        audit["windows_checked"].as_u64() >= Some(u64::from(windows) - 1),
+        "{audit}"
+    );
     Ok(())
 }
 
@@ -26,12 +33,16 @@ fn one_worker_counts_exactly() -> Result<()> {
     let scenario = Scenario::clicks(kafka::shared().bootstrap(), "one")?;
     let mut generator = scenario.generate(WINDOWS, 0)?;
     let mut worker = scenario.start("w1")?;
-    ensure!(generator.wait_exit(Duration::from_secs(60))?.success(), "{}", generator.log()?);
+    ensure!(
+        generator.wait_exit(Duration::from_secs(60))?.success(),
+        "{}",
+        generator.log()?
+    );
     verdict(&scenario, WINDOWS)?;
     worker.sigterm()?;
     let status = worker.wait_exit(Duration::from_secs(30))?;
     ensure!(status.success(), "{status}: {}", worker.log()?);
-    Ok(())
+    scenario.done()
 }
 
 /// Workers in turn are killed without warning every few seconds and started again two seconds later.
@@ -44,7 +55,10 @@ fn kill_9_of_random_workers_loses_and_doubles_nothing() -> Result<()> {
     let repartition = format!("{}.counts.repartition", scenario.app);
     let watch = Watch::start(&scenario.brokers, &[&scenario.output, &repartition]);
     let ids = ["w1", "w2", "w3"];
-    let mut workers = ids.iter().map(|id| scenario.start(id)).collect::<Result<Vec<_>>>()?;
+    let mut workers = ids
+        .iter()
+        .map(|id| scenario.start(id))
+        .collect::<Result<Vec<_>>>()?;
     for worker in &mut workers {
         worker.wait_ready(Duration::from_secs(60))?;
     }
@@ -69,10 +83,17 @@ fn kill_9_of_random_workers_loses_and_doubles_nothing() -> Result<()> {
         worker.wait_exit(Duration::from_secs(60))?;
     }
     let aborted = watch.finish()?;
-    eprintln!("kills {kills}, aborted transactions with records: {}", aborted.transactions);
+    eprintln!(
+        "kills {kills}, aborted transactions with records: {}",
+        aborted.transactions
+    );
     ensure!(kills >= 10, "only {kills} kills: the run proves nothing");
-    ensure!(aborted.transactions >= 10, "only {} aborted transactions held records: the run proves nothing", aborted.transactions);
-    Ok(())
+    ensure!(
+        aborted.transactions >= 10,
+        "only {} aborted transactions held records: the run proves nothing",
+        aborted.transactions
+    );
+    scenario.done()
 }
 
 #[test]
@@ -85,7 +106,9 @@ fn scaling_from_one_to_three_and_back_moves_tasks_without_harm() -> Result<()> {
     let mut others = [scenario.start("w2")?, scenario.start("w3")?];
     for other in &others {
         wait::until_true("every worker has tasks", Duration::from_secs(60), || {
-            Ok(other.status().is_ok_and(|s| s["tasks"].as_array().is_some_and(|tasks| !tasks.is_empty())))
+            Ok(other
+                .status()
+                .is_ok_and(|s| s["tasks"].as_array().is_some_and(|tasks| !tasks.is_empty())))
         })?;
     }
     std::thread::sleep(Duration::from_secs(4));
@@ -94,9 +117,17 @@ fn scaling_from_one_to_three_and_back_moves_tasks_without_harm() -> Result<()> {
         let status = other.wait_exit(Duration::from_secs(60))?;
         ensure!(status.success(), "{status}: {}", other.log()?);
     }
-    ensure!(generator.wait_exit(Duration::from_secs(120))?.success(), "{}", generator.log()?);
+    ensure!(
+        generator.wait_exit(Duration::from_secs(120))?.success(),
+        "{}",
+        generator.log()?
+    );
     verdict(&scenario, WINDOWS)?;
     first.sigterm()?;
-    ensure!(first.wait_exit(Duration::from_secs(60))?.success(), "{}", first.log()?);
-    Ok(())
+    ensure!(
+        first.wait_exit(Duration::from_secs(60))?.success(),
+        "{}",
+        first.log()?
+    );
+    scenario.done()
 }

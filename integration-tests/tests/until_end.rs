@@ -37,11 +37,22 @@ sinks:
 
 #[test]
 fn two_processes_of_which_one_is_killed_finish_every_window_of_a_chain() -> Result<()> {
-    let scenario = Scenario::new(kafka::shared().bootstrap(), "until", CHAINED)?.set("group.session_timeout", "6s");
+    let scenario = Scenario::new(kafka::shared().bootstrap(), "until", CHAINED)?
+        .set("group.session_timeout", "6s");
     let mut generator = scenario.generate(WINDOWS, 0)?;
-    ensure!(generator.wait_exit(PATIENCE)?.success(), "{}", generator.log()?);
-    let mut survivor = scenario.worker("w1").flag("--until-end").start("w1", scenario.home())?;
-    let mut victim = scenario.worker("w2").flag("--until-end").start("w2", scenario.home())?;
+    ensure!(
+        generator.wait_exit(PATIENCE)?.success(),
+        "{}",
+        generator.log()?
+    );
+    let mut survivor = scenario
+        .worker("w1")
+        .flag("--until-end")
+        .start("w1", scenario.home())?;
+    let mut victim = scenario
+        .worker("w2")
+        .flag("--until-end")
+        .start("w2", scenario.home())?;
     std::thread::sleep(Duration::from_millis(2500));
     victim.kill9()?;
     let status = survivor.wait_exit(PATIENCE)?;
@@ -52,18 +63,25 @@ fn two_processes_of_which_one_is_killed_finish_every_window_of_a_chain() -> Resu
     let clicks: i64 = rows.iter().filter_map(|row| row["clicks"].as_i64()).sum();
     let pages: i64 = rows.iter().filter_map(|row| row["pages"].as_i64()).sum();
     ensure!((clicks, pages) == (120_000, 120), "{rows:#?}");
-    ensure!(rows.iter().all(|row| row["last_page"] == "/shop"), "{rows:#?}");
+    ensure!(
+        rows.iter().all(|row| row["last_page"] == "/shop"),
+        "{rows:#?}"
+    );
     ensure!((5..=6).contains(&rows.len()), "{rows:#?}");
-    Ok(())
+    scenario.done()
 }
 
 #[test]
 fn an_application_goes_on_after_a_bounded_run() -> Result<()> {
     let scenario = Scenario::clicks(kafka::shared().bootstrap(), "goon")?;
-    let click = |at: i64| Record::json((at % 4) as i32, at, &json!({"timestamp": at, "page": "/a"}));
+    let click =
+        |at: i64| Record::json((at % 4) as i32, at, &json!({"timestamp": at, "page": "/a"}));
     let run = |records: &[Record], name: &str| -> Result<usize> {
         scenario.produce(records)?;
-        let mut worker = scenario.worker("w1").flag("--until-end").start(name, scenario.home())?;
+        let mut worker = scenario
+            .worker("w1")
+            .flag("--until-end")
+            .start(name, scenario.home())?;
         let status = worker.wait_exit(PATIENCE)?;
         ensure!(status.success(), "{status}: {}", worker.log()?);
         Ok(scenario.rows()?.len())
@@ -72,12 +90,18 @@ fn an_application_goes_on_after_a_bounded_run() -> Result<()> {
     let first: Vec<_> = (0..100).map(|i| click(base + i)).collect();
     ensure!(run(&first, "run1")? == 1);
     // The first window was closed by the end: rows that still come for it are late, those of the next window count.
-    let second: Vec<_> = (0..100).map(|i| click(base + 20_000 + i)).chain([click(base + 50)]).collect();
+    let second: Vec<_> = (0..100)
+        .map(|i| click(base + 20_000 + i))
+        .chain([click(base + 50)])
+        .collect();
     ensure!(run(&second, "run2")? == 2, "{:?}", scenario.rows()?);
     ensure!(run(&[], "run3")? == 2);
     let rows = scenario.rows()?;
     ensure!(rows.iter().all(|row| row["count"] == 100), "{rows:?}");
     let rejects = scenario.rejects()?;
-    ensure!(rejects.len() == 1 && rejects[0]["cause"] == "late", "{rejects:?}");
-    Ok(())
+    ensure!(
+        rejects.len() == 1 && rejects[0]["cause"] == "late",
+        "{rejects:?}"
+    );
+    scenario.done()
 }

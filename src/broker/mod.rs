@@ -52,11 +52,20 @@ pub enum Polled {
     /// The reader stands at the end of the partition: every visible record below `offset` was handed out.
     /// With an open transaction on the partition that is its last stable offset.
     /// `high` is the broker's end of the log as of the last fetch, open transactions included.
-    End { at: TopicPartition, offset: i64, high: i64 },
+    End {
+        at: TopicPartition,
+        offset: i64,
+        high: i64,
+    },
     /// The wanted offset is not in the log.
-    OutOfRange { at: TopicPartition },
+    OutOfRange {
+        at: TopicPartition,
+    },
     /// The partition cannot be read; the client goes on trying.
-    Failed { at: TopicPartition, message: String },
+    Failed {
+        at: TopicPartition,
+        message: String,
+    },
 }
 
 /// Reads assigned partitions at explicit offsets, `read_committed`.
@@ -67,6 +76,8 @@ pub trait Consumer: Send {
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
     /// Stops or resumes fetching; what was fetched before a pause may still be handed out.
     fn pause(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()>;
+    /// The broker's end of the log, open transactions included, as of the last fetch. Asks no broker.
+    fn high(&self, at: &TopicPartition) -> Option<i64>;
     /// Waits at most `timeout` for something; returns at most `max_records` records, grouped by partition.
     fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Vec<Polled>>;
 }
@@ -120,7 +131,12 @@ pub trait Producer: Send {
     fn send_block(&mut self, record: Outgoing<'_>) -> Result<()>;
     /// Waits until the broker has acknowledged everything; returns the offset of the last block per partition.
     fn flush(&mut self, timeout: Duration) -> Result<BTreeMap<TopicPartition, i64>>;
-    fn send_offsets(&mut self, offsets: &[CommittedOffset], group: &GroupMetadata, timeout: Duration) -> Result<()>;
+    fn send_offsets(
+        &mut self,
+        offsets: &[CommittedOffset],
+        group: &GroupMetadata,
+        timeout: Duration,
+    ) -> Result<()>;
     /// Ends the transaction. A known abort is an error, an undecided end is [`Outcome::Unknown`].
     fn commit(&mut self, timeout: Duration) -> Result<Outcome>;
     fn abort(&mut self, timeout: Duration) -> Result<()>;
@@ -194,7 +210,11 @@ pub trait Admin: Send + Sync {
 pub trait Group: Send + Sync {
     /// Stable committed offsets; `None` in the place of a partition that has none.
     /// [`Error::Retriable`] while a transaction with pending offsets is undecided.
-    fn committed(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<Vec<Option<CommittedOffset>>>;
+    fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<Option<CommittedOffset>>>;
     /// What is committed for sure, while a transaction with pending offsets is undecided.
     fn committed_unstable(
         &self,

@@ -44,9 +44,17 @@ pub fn run(args: &RunArgs, global: &Global) -> anyhow::Result<u8> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
     }
-    let options = RunOptions { file: args.file.display().to_string(), until_end: args.until_end };
+    let options = RunOptions {
+        file: args.file.display().to_string(),
+        until_end: args.until_end,
+    };
     let process = Process::start(plan, &settings, &options)?;
-    let server = Server::start(settings.http.bind, Arc::new(Status { shared: process.shared.clone() }))?;
+    let server = Server::start(
+        settings.http.bind,
+        Arc::new(Status {
+            shared: process.shared.clone(),
+        }),
+    )?;
     let failure = loop {
         if stop.load(Ordering::Relaxed) {
             tracing::info!("stopping: committing and leaving the group");

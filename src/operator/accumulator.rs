@@ -238,6 +238,12 @@ impl Accumulators {
         self.heap + self.columns.iter().map(column::bytes).sum::<usize>()
     }
 
+    /// What one group takes in memory, texts included.
+    pub fn row_bytes(&self) -> usize {
+        self.columns.iter().map(column::width).sum::<usize>()
+            + self.heap.checked_div(self.len).unwrap_or(0)
+    }
+
     /// About how many bytes one encoded group takes.
     pub fn encoded_size(&self) -> usize {
         self.columns.len() * 10 + self.heap.checked_div(self.len).unwrap_or(0)

@@ -22,7 +22,11 @@ use arrow_schema::{DataType, SchemaRef};
 use std::collections::BTreeMap;
 
 /// Folding is judged once this many rows came since the last drain.
-const JUDGED_ROWS: u64 = 100_000;
+const JUDGED_ROWS: u64 = 16_384;
+/// For so many drains a verdict against folding holds; then it is judged anew.
+const VERDICT_DRAINS: u32 = 16;
+/// What an index entry takes, with room to grow.
+const INDEX_BYTES: usize = 12;
 /// Bytes of a carried record's value that are kept.
 const CARRIED_VALUE: usize = 64 * 1024;
 
@@ -69,6 +73,8 @@ struct Groups {
     rows: u64,
     /// Nearly every row is a new group: rows are passed on without looking for their group.
     pass_through: bool,
+    /// Drains since that was decided.
+    verdict_drains: u32,
 }
 
 /// Which rows are in a group.
@@ -110,6 +116,7 @@ impl Fold {
                 carried_bytes: 0,
                 rows: 0,
                 pass_through: false,
+                verdict_drains: 0,
             },
         }
     }
@@ -226,7 +233,8 @@ impl Fold {
         assigned
     }
 
-    /// Memory held, in bytes.
+    /// Bytes of what is folded and not drained yet. Memory that is kept for the next fold does not count: it would call for a commit
+    /// as soon as one was over.
     pub fn bytes(&self) -> usize {
         self.groups.bytes()
     }
@@ -351,9 +359,10 @@ impl Groups {
     }
 
     fn bytes(&self) -> usize {
-        let indexes: usize = self.indexes.iter().map(Index::bytes).sum();
-        let ends = self.ends.capacity() * size_of::<i64>();
-        self.keys.bytes() + ends + self.accumulators.bytes() + indexes + self.carried_bytes
+        let beside = size_of::<i64>() + INDEX_BYTES;
+        self.keys.used_bytes()
+            + self.keys.len() * (beside + self.accumulators.row_bytes())
+            + self.carried_bytes
     }
 
     fn clear(&mut self) {
@@ -365,7 +374,11 @@ impl Groups {
         self.keys.clear();
         self.accumulators.clear();
         self.carried.clear();
-        (self.carried_bytes, self.rows, self.pass_through) = (0, 0, false);
+        (self.carried_bytes, self.rows) = (0, 0);
+        self.verdict_drains += u32::from(self.pass_through);
+        if self.verdict_drains >= VERDICT_DRAINS {
+            (self.verdict_drains, self.pass_through) = (0, false);
+        }
     }
 }
 

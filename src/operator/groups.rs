@@ -154,6 +154,11 @@ impl<T> Keys<T> {
         }
     }
 
+    /// Without what is kept for later.
+    pub fn used_bytes(&self) -> usize {
+        self.data.len() + self.groups.len() * size_of::<Group<T>>()
+    }
+
     pub fn bytes(&self) -> usize {
         self.data.capacity() + self.groups.capacity() * size_of::<Group<T>>()
     }

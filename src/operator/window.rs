@@ -130,6 +130,11 @@ impl WindowOperator {
             })
     }
 
+    /// Gives back memory that is kept for the next windows.
+    pub fn drop_spares(&mut self) {
+        self.spare.clear();
+    }
+
     /// Rows in memory.
     pub fn rows(&self) -> usize {
         self.windows.values().map(WindowTable::len).sum()

@@ -42,32 +42,70 @@ pub enum Fact {
     Failed(Error),
     Owned,
     NotOwned(Breach),
-    Ended { outcome: Outcome, disturbed: bool, took: Duration },
+    Ended {
+        outcome: Outcome,
+        disturbed: bool,
+        took: Duration,
+    },
 }
 
 /// Why a transaction was aborted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     NotOwned(Breach),
-    Broker { message: String, reaction: Reaction },
+    Broker {
+        message: String,
+        reaction: Reaction,
+        fenced: bool,
+    },
 }
 
 impl Cause {
+    /// A reason that no broker has given.
+    pub fn plain(message: String, reaction: Reaction) -> Cause {
+        Cause::Broker {
+            message,
+            reaction,
+            fenced: false,
+        }
+    }
+
     fn of(error: &Error) -> Cause {
-        Cause::Broker { message: error.to_string(), reaction: error.reaction() }
+        Cause::Broker {
+            message: error.to_string(),
+            reaction: error.reaction(),
+            fenced: matches!(error, Error::Fenced { .. }),
+        }
     }
 
     /// Whether the task itself is the reason, so that it would fail again (too large, no rights).
     pub fn blames_the_task(&self) -> bool {
-        matches!(self, Cause::Broker { reaction: Reaction::Park, .. })
+        matches!(
+            self,
+            Cause::Broker {
+                reaction: Reaction::Park,
+                ..
+            }
+        )
+    }
+
+    /// Another producer has the id, or the broker has timed the transaction out.
+    pub fn says_fenced(&self) -> bool {
+        matches!(self, Cause::Broker { fenced: true, .. })
     }
 
     /// The metrics' label.
     pub fn label(&self) -> &'static str {
         match self {
             Cause::NotOwned(_) => "not_owned",
-            Cause::Broker { reaction: Reaction::Park, .. } => "refused",
-            Cause::Broker { reaction: Reaction::Replace, .. } => "fenced_or_fatal",
+            Cause::Broker {
+                reaction: Reaction::Park,
+                ..
+            } => "refused",
+            Cause::Broker {
+                reaction: Reaction::Replace,
+                ..
+            } => "fenced_or_fatal",
             Cause::Broker { .. } => "broker",
         }
     }
@@ -77,9 +115,15 @@ impl Cause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// `owned` tells whether the tasks were still ours when the ack came; the commit stands in any case.
-    Committed { replace_producer: bool, owned: Result<(), Breach> },
+    Committed {
+        replace_producer: bool,
+        owned: Result<(), Breach>,
+    },
     /// Known: nothing of it will ever be visible (a new producer of the same id makes sure where the old one failed).
-    Aborted { cause: Cause, replace_producer: bool },
+    Aborted {
+        cause: Cause,
+        replace_producer: bool,
+    },
     /// Only Kafka knows: replace the producer, forget the tasks' memory, take them over again.
     Unknown(String),
 }
@@ -114,7 +158,13 @@ impl Commit {
     }
 
     fn doing(doing: Action, abort_cause: Option<Cause>) -> Commit {
-        Commit { doing, retries: 0, abort_cause, replace_producer: false, end_was_sent: false }
+        Commit {
+            doing,
+            retries: 0,
+            abort_cause,
+            replace_producer: false,
+            end_was_sent: false,
+        }
     }
 
     /// Takes the answer to the last action.
@@ -124,25 +174,45 @@ impl Commit {
             (Action::Flush, Fact::Done) => self.go(Action::Check),
             (Action::Check, Fact::Owned) => self.go(Action::SendOffsets),
             (Action::SendOffsets, Fact::Done) => self.go(Action::EndTxn),
-            (Action::EndTxn, Fact::Ended { outcome: Outcome::Committed, disturbed, took }) => {
+            (
+                Action::EndTxn,
+                Fact::Ended {
+                    outcome: Outcome::Committed,
+                    disturbed,
+                    took,
+                },
+            ) => {
                 self.replace_producer = disturbed || took > SLOW_END;
                 self.go(Action::CheckAgain)
             }
-            (Action::EndTxn, Fact::Ended { outcome: Outcome::Unknown(why), .. }) => Next::Ended(Verdict::Unknown(why)),
+            (
+                Action::EndTxn,
+                Fact::Ended {
+                    outcome: Outcome::Unknown(why),
+                    ..
+                },
+            ) => Next::Ended(Verdict::Unknown(why)),
             (Action::CheckAgain, Fact::NotOwned(breach)) => self.committed(Err(breach)),
             (Action::CheckAgain, Fact::Owned) => self.committed(Ok(())),
             (Action::CheckAgain, Fact::Failed(error)) => {
-                let breach = Breach::NotAMember { member_id: error.to_string(), generation: -1 };
+                let breach = Breach::NotAMember {
+                    member_id: error.to_string(),
+                    generation: -1,
+                };
                 self.committed(Err(breach))
             }
             (Action::Check, Fact::NotOwned(breach)) => self.abort(Cause::NotOwned(breach)),
-            (Action::Abort, Fact::Failed(error)) if self.end_was_sent => Next::Ended(Verdict::Unknown(error.to_string())),
+            (Action::Abort, Fact::Failed(error)) if self.end_was_sent => {
+                Next::Ended(Verdict::Unknown(error.to_string()))
+            }
             (Action::Abort, Fact::Failed(_)) => self.aborted(true),
             (Action::Abort, _) => self.aborted(false),
             (_, Fact::Failed(error)) => self.failed(error),
             (doing, fact) => {
                 debug_assert!(false, "{fact:?} is no answer to {doing:?}");
-                Next::Ended(Verdict::Unknown(format!("{fact:?} is no answer to {doing:?}")))
+                Next::Ended(Verdict::Unknown(format!(
+                    "{fact:?} is no answer to {doing:?}"
+                )))
             }
         }
     }
@@ -155,7 +225,10 @@ impl Commit {
     }
 
     fn committed(&self, owned: Result<(), Breach>) -> Next {
-        Next::Ended(Verdict::Committed { replace_producer: self.replace_producer, owned })
+        Next::Ended(Verdict::Committed {
+            replace_producer: self.replace_producer,
+            owned,
+        })
     }
 
     fn abort(&mut self, cause: Cause) -> Next {
@@ -165,8 +238,11 @@ impl Commit {
 
     fn aborted(&mut self, replace_producer: bool) -> Next {
         let cause = self.abort_cause.take();
-        let cause = cause.unwrap_or(Cause::Broker { message: "aborted".into(), reaction: Reaction::Abort });
-        Next::Ended(Verdict::Aborted { cause, replace_producer })
+        let cause = cause.unwrap_or(Cause::plain("aborted".into(), Reaction::Abort));
+        Next::Ended(Verdict::Aborted {
+            cause,
+            replace_producer,
+        })
     }
 
     fn failed(&mut self, error: Error) -> Next {

@@ -24,7 +24,10 @@ pub struct TaskId {
 
 impl TaskId {
     pub fn new(sub_topology: impl Into<Arc<str>>, partition: i32) -> Self {
-        TaskId { sub_topology: sub_topology.into(), partition }
+        TaskId {
+            sub_topology: sub_topology.into(),
+            partition,
+        }
     }
 }
 

@@ -19,10 +19,16 @@ pub struct Taken {
 /// Why a commit may not go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
-    #[error("this process is no member of the group (member id {member_id:?}, generation {generation})")]
+    #[error(
+        "this process is no member of the group (member id {member_id:?}, generation {generation})"
+    )]
     NotAMember { member_id: String, generation: i32 },
     #[error("{task} was taken by member {taken}, this process is now {now}")]
-    OtherMember { task: TaskId, taken: String, now: String },
+    OtherMember {
+        task: TaskId,
+        taken: String,
+        now: String,
+    },
     #[error("{task} was taken away from this process")]
     NotOwned { task: TaskId },
 }
@@ -71,13 +77,20 @@ impl Ownership {
         now: &GroupMetadata,
     ) -> Result<(), Breach> {
         if now.member_id.is_empty() || now.generation < 0 {
-            return Err(Breach::NotAMember { member_id: now.member_id.clone(), generation: now.generation });
+            return Err(Breach::NotAMember {
+                member_id: now.member_id.clone(),
+                generation: now.generation,
+            });
         }
         let table = self.table();
         for (task, taken) in tasks {
             if taken.member_id != now.member_id {
                 let (taken, now) = (taken.member_id.clone(), now.member_id.clone());
-                return Err(Breach::OtherMember { task: task.clone(), taken, now });
+                return Err(Breach::OtherMember {
+                    task: task.clone(),
+                    taken,
+                    now,
+                });
             }
             if table.tasks.get(task) != Some(&taken.assignment) {
                 return Err(Breach::NotOwned { task: task.clone() });
@@ -92,11 +105,19 @@ mod tests {
     use super::*;
 
     fn metadata(member: &str, generation: i32) -> GroupMetadata {
-        GroupMetadata { group: "app".into(), member_id: member.into(), generation, instance_id: None }
+        GroupMetadata {
+            group: "app".into(),
+            member_id: member.into(),
+            generation,
+            instance_id: None,
+        }
     }
 
     fn taken(member: &str, assignment: u64) -> Taken {
-        Taken { member_id: member.into(), assignment }
+        Taken {
+            member_id: member.into(),
+            assignment,
+        }
     }
 
     #[test]
@@ -107,11 +128,23 @@ mod tests {
         let (ta, tb) = (taken("m", na), taken("m", nb));
         let both = || [(&a, &ta), (&b, &tb)].into_iter();
         assert_eq!(ownership.check(both(), &metadata("m", 3)), Ok(()));
-        assert!(matches!(ownership.check(both(), &metadata("", 3)), Err(Breach::NotAMember { .. })));
-        assert!(matches!(ownership.check(both(), &metadata("m", -1)), Err(Breach::NotAMember { .. })));
-        assert!(matches!(ownership.check(both(), &metadata("m2", 3)), Err(Breach::OtherMember { .. })));
+        assert!(matches!(
+            ownership.check(both(), &metadata("", 3)),
+            Err(Breach::NotAMember { .. })
+        ));
+        assert!(matches!(
+            ownership.check(both(), &metadata("m", -1)),
+            Err(Breach::NotAMember { .. })
+        ));
+        assert!(matches!(
+            ownership.check(both(), &metadata("m2", 3)),
+            Err(Breach::OtherMember { .. })
+        ));
         ownership.release(&b);
-        assert_eq!(ownership.check(both(), &metadata("m", 3)), Err(Breach::NotOwned { task: b.clone() }));
+        assert_eq!(
+            ownership.check(both(), &metadata("m", 3)),
+            Err(Breach::NotOwned { task: b.clone() })
+        );
     }
 
     #[test]

@@ -41,7 +41,11 @@ impl Refresh {
 
     /// Begins a cycle whatever the log's length: the log was damaged from outside.
     pub fn begin(&mut self, next_offset: i64) {
-        self.facts.cycle = Some(RefreshCycle { begin: next_offset, bytes: 0, cursor: Vec::new() });
+        self.facts.cycle = Some(RefreshCycle {
+            begin: next_offset,
+            bytes: 0,
+            cursor: Vec::new(),
+        });
     }
 
     /// The slice that the next commit carries: the key after which it begins, and its bytes at most.
@@ -52,7 +56,9 @@ impl Refresh {
 
     /// The slice went up to `last` (`None`: through the end of the store).
     pub fn sliced(&mut self, last: Option<&[u8]>) {
-        let Some(cycle) = &mut self.facts.cycle else { return };
+        let Some(cycle) = &mut self.facts.cycle else {
+            return;
+        };
         match last {
             Some(last) => cycle.cursor = last.to_vec(),
             None => {
@@ -118,7 +124,10 @@ mod tests {
         let mut refresh = Refresh::default();
         refresh.begin(5);
         refresh.sliced(Some(&[7; 500]));
-        assert_eq!(refresh.facts().cycle.map(|c| c.cursor.len()), Some(CURSOR_BYTES));
+        assert_eq!(
+            refresh.facts().cycle.map(|c| c.cursor.len()),
+            Some(CURSOR_BYTES)
+        );
         assert_eq!(refresh.slice(0).map(|s| s.0.len()), Some(500));
     }
 }

@@ -30,12 +30,20 @@ pub struct Replay {
 impl Replay {
     /// From the log alone.
     pub fn from_log() -> Replay {
-        Replay { store: None, last: None, last_offset: -1 }
+        Replay {
+            store: None,
+            last: None,
+            last_offset: -1,
+        }
     }
 
     /// On top of a local store, beginning at its position's block.
     pub fn from_store(position: SavedPosition) -> Replay {
-        Replay { store: Some(position), last: None, last_offset: -1 }
+        Replay {
+            store: Some(position),
+            last: None,
+            last_offset: -1,
+        }
     }
 
     /// Takes the header of the block at `offset`.
@@ -54,7 +62,13 @@ impl Replay {
             Some(last) if last == (epoch, nonce) => {}
             Some((from, _)) if from == epoch => return Err(Fault::Fork { epoch, at: offset }),
             Some((from, _)) if from + 1 == epoch => {}
-            Some((from, _)) => return Err(Fault::Gap { from, to: epoch, at: offset }),
+            Some((from, _)) => {
+                return Err(Fault::Gap {
+                    from,
+                    to: epoch,
+                    at: offset,
+                });
+            }
         }
         self.last = Some((epoch, nonce));
         Ok(())
@@ -66,9 +80,16 @@ impl Replay {
             return Err(Fault::OtherStore);
         }
         if self.last != Some((epoch, nonce)) {
-            return Err(Fault::Ends { found: self.last.map(|l| l.0), wanted: epoch });
+            return Err(Fault::Ends {
+                found: self.last.map(|l| l.0),
+                wanted: epoch,
+            });
         }
-        Ok(SavedPosition { offset: self.last_offset, epoch, nonce })
+        Ok(SavedPosition {
+            offset: self.last_offset,
+            epoch,
+            nonce,
+        })
     }
 }
 
@@ -76,7 +97,11 @@ impl Replay {
 mod tests {
     use super::*;
 
-    fn replay(mut replay: Replay, blocks: &[(i64, u64, u64)], end: (u64, u64)) -> Result<i64, Fault> {
+    fn replay(
+        mut replay: Replay,
+        blocks: &[(i64, u64, u64)],
+        end: (u64, u64),
+    ) -> Result<i64, Fault> {
         for (offset, epoch, nonce) in blocks {
             replay.on_block(*offset, *epoch, *nonce)?;
         }
@@ -92,17 +117,56 @@ mod tests {
     #[test]
     fn anything_else_is_a_fault() {
         let run = |blocks: &[(i64, u64, u64)]| replay(Replay::from_log(), blocks, (6, 60));
-        assert_eq!(run(&[(3, 4, 40), (6, 6, 60)]), Err(Fault::Gap { from: 4, to: 6, at: 6 }));
-        assert_eq!(run(&[(3, 6, 61), (6, 6, 60)]), Err(Fault::Fork { epoch: 6, at: 6 }));
-        assert_eq!(run(&[(3, 6, 60), (4, 5, 50)]), Err(Fault::Gap { from: 6, to: 5, at: 4 }));
-        assert_eq!(run(&[(3, 5, 50)]), Err(Fault::Ends { found: Some(5), wanted: 6 }));
-        assert_eq!(run(&[(3, 6, 61)]), Err(Fault::Ends { found: Some(6), wanted: 6 }));
-        assert_eq!(run(&[]), Err(Fault::Ends { found: None, wanted: 6 }));
+        assert_eq!(
+            run(&[(3, 4, 40), (6, 6, 60)]),
+            Err(Fault::Gap {
+                from: 4,
+                to: 6,
+                at: 6
+            })
+        );
+        assert_eq!(
+            run(&[(3, 6, 61), (6, 6, 60)]),
+            Err(Fault::Fork { epoch: 6, at: 6 })
+        );
+        assert_eq!(
+            run(&[(3, 6, 60), (4, 5, 50)]),
+            Err(Fault::Gap {
+                from: 6,
+                to: 5,
+                at: 4
+            })
+        );
+        assert_eq!(
+            run(&[(3, 5, 50)]),
+            Err(Fault::Ends {
+                found: Some(5),
+                wanted: 6
+            })
+        );
+        assert_eq!(
+            run(&[(3, 6, 61)]),
+            Err(Fault::Ends {
+                found: Some(6),
+                wanted: 6
+            })
+        );
+        assert_eq!(
+            run(&[]),
+            Err(Fault::Ends {
+                found: None,
+                wanted: 6
+            })
+        );
     }
 
     #[test]
     fn a_store_is_good_only_if_its_block_still_stands_in_the_log() {
-        let store = SavedPosition { offset: 4, epoch: 5, nonce: 50 };
+        let store = SavedPosition {
+            offset: 4,
+            epoch: 5,
+            nonce: 50,
+        };
         let run = |blocks: &[(i64, u64, u64)]| replay(Replay::from_store(store), blocks, (6, 60));
         assert_eq!(run(&[(4, 5, 50), (6, 6, 60)]), Ok(6));
         assert_eq!(run(&[(4, 5, 51), (6, 6, 60)]), Err(Fault::OtherStore));

@@ -17,7 +17,9 @@ const SUSPICIOUS_AFTER: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offsets {
     /// A transaction with pending offsets is undecided; `last` is what was committed before it.
-    Unstable { last: Option<CommittedOffset> },
+    Unstable {
+        last: Option<CommittedOffset>,
+    },
     Stable(Option<CommittedOffset>),
 }
 
@@ -49,14 +51,22 @@ pub enum Decision {
     /// Look again soon.
     Wait,
     /// Register this transactional id anew, then look again.
-    Settle { transactional_id: String },
+    Settle {
+        transactional_id: String,
+    },
     /// Nothing was ever committed: begin where the source says.
     Begin,
     /// Nothing to restore: go on from these facts.
-    Resume { facts: Box<Facts> },
+    Resume {
+        facts: Box<Facts>,
+    },
     /// Replay the changelog up to `barrier`. `facts` are absent where the offsets are gone but the changelog is there:
     /// then the log's own last facts hold.
-    Restore { facts: Option<Box<Facts>>, log: LogRange, barrier: i64 },
+    Restore {
+        facts: Option<Box<Facts>>,
+        log: LogRange,
+        barrier: i64,
+    },
     Refuse(Refusal),
 }
 
@@ -67,7 +77,11 @@ pub enum Refusal {
         "the committed offset {offset} of {input} has no facts of this engine (metadata {metadata:?}): a tool has set it. \
          Use `millstream reset` to start anew"
     )]
-    ForeignOffset { input: String, offset: i64, metadata: String },
+    ForeignOffset {
+        input: String,
+        offset: i64,
+        metadata: String,
+    },
     #[error("{0}")]
     Facts(String),
     #[error(
@@ -79,8 +93,14 @@ pub enum Refusal {
         "the topic {topic} was deleted and made anew (its id was {was}, now {now}): the committed position means other \
          records. `millstream reset` starts anew"
     )]
-    TopicRecreated { topic: String, was: String, now: String },
-    #[error("its state is lost: {0}. What remains is `millstream reset`, which starts anew from the source topics")]
+    TopicRecreated {
+        topic: String,
+        was: String,
+        now: String,
+    },
+    #[error(
+        "its state is lost: {0}. What remains is `millstream reset`, which starts anew from the source topics"
+    )]
     LostState(String),
 }
 
@@ -102,7 +122,11 @@ pub struct Takeover {
 
 impl Takeover {
     pub fn new(who: Claimant) -> Takeover {
-        Takeover { who, suspicious_since: None, settled: Vec::new() }
+        Takeover {
+            who,
+            suspicious_since: None,
+            settled: Vec::new(),
+        }
     }
 
     pub fn claimant(&self) -> &Claimant {
@@ -125,10 +149,19 @@ impl Takeover {
             return Decision::Settle { transactional_id };
         }
         // Only our own log and offsets must be quiet; repartition partitions are written by others all the time.
-        if blocked || (sign && now.saturating_sub(since) < SUSPICIOUS_AFTER && self.predecessor_is_gone(view)) {
+        if blocked
+            || (sign
+                && now.saturating_sub(since) < SUSPICIOUS_AFTER
+                && self.predecessor_is_gone(view))
+        {
             return Decision::Wait;
         }
         self.go_on(view)
+    }
+
+    /// The settling that was decided was not done; it may be decided again.
+    pub fn postpone(&mut self, transactional_id: &str) {
+        self.settled.retain(|id| id != transactional_id);
     }
 
     fn last_facts(view: &View) -> Option<Facts> {
@@ -138,7 +171,9 @@ impl Takeover {
 
     /// The worker id inside a transactional id `<app>-<worker id>-<thread>`.
     fn worker_of<'a>(&self, transactional_id: &'a str) -> Option<&'a str> {
-        let rest = transactional_id.strip_prefix(&self.who.app)?.strip_prefix('-')?;
+        let rest = transactional_id
+            .strip_prefix(&self.who.app)?
+            .strip_prefix('-')?;
         rest.rsplit_once('-').map(|(worker, _)| worker)
     }
 
@@ -147,8 +182,13 @@ impl Takeover {
     }
 
     fn is_gone(&self, transactional_id: &str, view: &View) -> bool {
-        self.worker_of(transactional_id)
-            .is_some_and(|worker| worker != self.who.worker_id && !view.members.iter().any(|m| worker_in(&m.client_id) == worker))
+        self.worker_of(transactional_id).is_some_and(|worker| {
+            worker != self.who.worker_id
+                && !view
+                    .members
+                    .iter()
+                    .any(|m| worker_in(&m.client_id) == worker)
+        })
     }
 
     fn to_settle(&self, view: &View) -> Option<String> {
@@ -157,10 +197,16 @@ impl Takeover {
     }
 
     fn go_on(&self, view: &View) -> Decision {
-        let Offsets::Stable(committed) = &view.offsets else { return Decision::Wait };
+        let Offsets::Stable(committed) = &view.offsets else {
+            return Decision::Wait;
+        };
         let Some(committed) = committed else {
             return match view.changelog {
-                Some(log) if log.high > 0 => Decision::Restore { facts: None, log, barrier: log.high },
+                Some(log) if log.high > 0 => Decision::Restore {
+                    facts: None,
+                    log,
+                    barrier: log.high,
+                },
                 _ => Decision::Begin,
             };
         };
@@ -184,7 +230,10 @@ impl Takeover {
     /// Why these facts cannot be gone on from, if they cannot.
     pub fn objection(&self, facts: &Facts, topic: &str) -> Option<Refusal> {
         if facts.fingerprint != self.who.fingerprint {
-            return Some(Refusal::OtherPlan { found: facts.fingerprint, wanted: self.who.fingerprint });
+            return Some(Refusal::OtherPlan {
+                found: facts.fingerprint,
+                wanted: self.who.fingerprint,
+            });
         }
         match (&facts.topic_id, &self.who.topic_id) {
             (Some(was), Some(now)) if was != now => Some(Refusal::TopicRecreated {
@@ -197,16 +246,25 @@ impl Takeover {
     }
 
     fn from_facts(facts: Facts, changelog: Option<LogRange>) -> Decision {
-        let Some(log) = changelog else { return Decision::Resume { facts: Box::new(facts) } };
+        let Some(log) = changelog else {
+            return Decision::Resume {
+                facts: Box::new(facts),
+            };
+        };
         let from = facts.changelog.as_ref().map_or(0, |c| c.complete_from);
-        if from < log.start || from > log.high {
+        // A log that begins later may still be enough for a task with a good local store: the restore decides that.
+        if from > log.high {
             let lost = format!(
-                "the changelog holds offsets {} to {}, but its rows are complete only from {from} on",
-                log.start, log.high
+                "the changelog ends at offset {}, but its rows are complete only from {from} on",
+                log.high
             );
             return Decision::Refuse(Refusal::LostState(lost));
         }
-        Decision::Restore { facts: Some(Box::new(facts)), log, barrier: log.high }
+        Decision::Restore {
+            facts: Some(Box::new(facts)),
+            log,
+            barrier: log.high,
+        }
     }
 }
 

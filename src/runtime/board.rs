@@ -5,7 +5,7 @@
 use crate::fetch::TopicPartition;
 use crate::protocol::TaskId;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One task as `/status` shows it.
@@ -50,6 +50,8 @@ struct Inner {
     /// Reasons not to be ready, by what they concern.
     troubles: BTreeMap<String, String>,
     joined: bool,
+    /// Assigned, and not on the board yet.
+    expected: BTreeSet<TaskId>,
     failure: Option<String>,
     leaving: Option<String>,
 }
@@ -65,11 +67,20 @@ impl Board {
     }
 
     pub fn set_task(&self, task: &TaskId, status: TaskStatus) {
-        self.inner().tasks.insert(task.clone(), status);
+        let mut inner = self.inner();
+        inner.expected.remove(task);
+        inner.tasks.insert(task.clone(), status);
     }
 
     pub fn remove_task(&self, task: &TaskId) {
-        self.inner().tasks.remove(task);
+        let mut inner = self.inner();
+        inner.expected.remove(task);
+        inner.tasks.remove(task);
+    }
+
+    /// The task was assigned; its thread will show it.
+    pub fn expect(&self, task: &TaskId) {
+        self.inner().expected.insert(task.clone());
     }
 
     /// The process has its place in the group (maybe without tasks).
@@ -109,7 +120,10 @@ impl Board {
     }
 
     pub fn runs(&self, task: &TaskId) -> bool {
-        self.inner().tasks.get(task).is_some_and(|t| t.phase == "running")
+        self.inner()
+            .tasks
+            .get(task)
+            .is_some_and(|t| t.phase == "running")
     }
 
     pub fn tasks(&self) -> Vec<TaskStatus> {
@@ -120,15 +134,38 @@ impl Board {
     /// Every reason why the process is not ready.
     pub fn ready(&self) -> Result<(), String> {
         let inner = self.inner();
-        let mut reasons: Vec<String> = inner.troubles.iter().map(|(about, why)| format!("{about}: {why}")).collect();
-        reasons.extend(inner.leaving.iter().map(|why| format!("left the group: {why}")));
+        let mut reasons: Vec<String> = inner
+            .troubles
+            .iter()
+            .map(|(about, why)| format!("{about}: {why}"))
+            .collect();
+        reasons.extend(
+            inner
+                .leaving
+                .iter()
+                .map(|why| format!("left the group: {why}")),
+        );
         if !inner.joined {
             reasons.push("not a member of the consumer group yet".into());
         }
+        reasons.extend(
+            inner
+                .expected
+                .iter()
+                .map(|task| format!("task {task} is assigned")),
+        );
         for task in inner.tasks.values().filter(|t| t.phase != "running") {
-            let cause = task.cause.as_deref().map(|c| format!(" ({c})")).unwrap_or_default();
+            let cause = task
+                .cause
+                .as_deref()
+                .map(|c| format!(" ({c})"))
+                .unwrap_or_default();
             reasons.push(format!("task {} is {}{cause}", task.task, task.phase));
         }
-        if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons.join("; "))
+        }
     }
 }

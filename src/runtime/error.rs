@@ -15,9 +15,17 @@ pub enum TaskError {
     /// The changelog does not pass the test of a replay.
     #[error("the changelog is not this task's state: {0}")]
     Replay(#[from] Fault),
+    /// What the changelog holds is not enough to go on.
+    #[error("{0}")]
+    Lost(String),
     /// A record of an internal topic is not what the engine wrote.
     #[error("{topic}/{partition} offset {offset}: {message}")]
-    Internal { topic: String, partition: i32, offset: i64, message: String },
+    Internal {
+        topic: String,
+        partition: i32,
+        offset: i64,
+        message: String,
+    },
 }
 
 impl TaskError {
@@ -26,7 +34,10 @@ impl TaskError {
             TaskError::Broker(error) => error.reaction(),
             TaskError::State(state::Error::Damaged { .. }) => Reaction::Restore,
             TaskError::Replay(Fault::OtherStore) => Reaction::Restore,
-            TaskError::State(_) | TaskError::Replay(_) | TaskError::Internal { .. } => Reaction::Park,
+            TaskError::State(_)
+            | TaskError::Replay(_)
+            | TaskError::Lost(_)
+            | TaskError::Internal { .. } => Reaction::Park,
         }
     }
 }

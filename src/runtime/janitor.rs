@@ -31,7 +31,11 @@ struct Orders {
 
 impl Orders {
     fn take(&mut self, order: Deletion) {
-        if self.done.get(&order.at).is_some_and(|done| *done >= order.below) {
+        if self
+            .done
+            .get(&order.at)
+            .is_some_and(|done| *done >= order.below)
+        {
             return;
         }
         // While one waits for its time, later ones need not be remembered: each commit orders anew.
@@ -39,14 +43,22 @@ impl Orders {
     }
 
     fn ripen(&mut self, now: Duration) -> Vec<(TopicPartition, i64)> {
-        let ripe: Vec<_> = self.waiting.iter().filter(|(_, o)| o.due <= now).map(|(at, _)| at.clone()).collect();
+        let ripe: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, o)| o.due <= now)
+            .map(|(at, _)| at.clone())
+            .collect();
         for at in ripe {
             if let Some(order) = self.waiting.remove(&at) {
                 let below = self.due.entry(at).or_insert(0);
                 *below = (*below).max(order.below);
             }
         }
-        self.due.iter().map(|(at, below)| (at.clone(), *below)).collect()
+        self.due
+            .iter()
+            .map(|(at, below)| (at.clone(), *below))
+            .collect()
     }
 
     fn finished(&mut self, deleted: &[(TopicPartition, i64)]) {
@@ -82,7 +94,9 @@ pub fn run(shared: &Arc<Shared>, orders: &Receiver<Deletion>) {
                 tracing::warn!(%error, "consumed records of internal topics cannot be deleted; they stay until an admin grants it");
                 book.finished(&ripe);
             }
-            Err(error) => tracing::info!(%error, "consumed records are not deleted yet; trying again"),
+            Err(error) => {
+                tracing::info!(%error, "consumed records are not deleted yet; trying again")
+            }
         }
     }
 }
@@ -92,7 +106,11 @@ mod tests {
     use super::*;
 
     fn order(below: i64, due: u64) -> Deletion {
-        Deletion { at: TopicPartition::new("t", 0), below, due: Duration::from_secs(due) }
+        Deletion {
+            at: TopicPartition::new("t", 0),
+            below,
+            due: Duration::from_secs(due),
+        }
     }
 
     #[test]
@@ -101,7 +119,10 @@ mod tests {
         book.take(order(5, 10));
         book.take(order(9, 20));
         assert!(book.ripen(Duration::from_secs(9)).is_empty());
-        assert_eq!(book.ripen(Duration::from_secs(10)), vec![(TopicPartition::new("t", 0), 5)]);
+        assert_eq!(
+            book.ripen(Duration::from_secs(10)),
+            vec![(TopicPartition::new("t", 0), 5)]
+        );
     }
 
     #[test]

@@ -41,7 +41,12 @@ fn measure_lag(shared: &Shared) -> Result<()> {
     for (task, range) in tasks.iter().zip(ranges) {
         let partition = task.at.partition.to_string();
         let lag = (range.stable - task.position).max(0);
-        shared.metrics.flow.lag.with([task.id.sub_topology.as_ref(), &partition]).set(lag);
+        shared
+            .metrics
+            .flow
+            .lag
+            .with([task.id.sub_topology.as_ref(), &partition])
+            .set(lag);
     }
     Ok(())
 }
@@ -50,16 +55,30 @@ fn look_at_source(shared: &Shared, sub: &SubTopology) -> Result<()> {
     let topic = shared.input_topic(sub);
     let found = shared.admin.topics(std::slice::from_ref(&topic))?;
     let Some(info) = found.first() else {
-        shared.board.trouble(&format!("source topic {topic}"), Some("it does not exist any more".into()));
+        shared.board.trouble(
+            &format!("source topic {topic}"),
+            Some("it does not exist any more".into()),
+        );
         return Ok(());
     };
     shared.board.trouble(&format!("source topic {topic}"), None);
     let grown = info.partitions > shared.cluster.partitions(&topic);
     if let Some(known) = shared.cluster.get(&topic) {
-        shared.cluster.set(&topic, super::shared::Topic { id: info.id.clone(), partitions: info.partitions, ..known });
+        shared.cluster.set(
+            &topic,
+            super::shared::Topic {
+                id: info.id.clone(),
+                partitions: info.partitions,
+                ..known
+            },
+        );
     }
     if grown {
-        tracing::info!(topic, partitions = info.partitions, "the source topic has grown");
+        tracing::info!(
+            topic,
+            partitions = info.partitions,
+            "the source topic has grown"
+        );
     }
     let tasks_topic = shared.plan.tasks_topic(&sub.name);
     let first_is_ours = shared.board.runs(&TaskId::new(sub.name.as_str(), 0));

@@ -18,7 +18,11 @@ pub struct Outbox {
 impl Outbox {
     /// `producer` must be initialised.
     pub fn new(producer: Box<dyn Producer>) -> Self {
-        Outbox { producer, open: false, bytes: 0 }
+        Outbox {
+            producer,
+            open: false,
+            bytes: 0,
+        }
     }
 
     pub fn transactional_id(&self) -> &str {

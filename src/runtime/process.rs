@@ -63,17 +63,34 @@ impl Process {
     ///
     /// # Errors
     /// What a user can mend: Kafka is not there, topics are missing or have the wrong shape, the state directory is used.
-    pub fn start(plan: Plan, settings: &Settings, options: &RunOptions) -> Result<Process, StartError> {
+    pub fn start(
+        plan: Plan,
+        settings: &Settings,
+        options: &RunOptions,
+    ) -> Result<Process, StartError> {
         let directory = StateDirectory::open(&settings.state.dir, &plan.app)?;
         let worker_id = directory.worker_id(settings.worker.id.as_deref())?;
-        let clients = Arc::new(KafkaClients::new(kafka_config(&plan.app, &worker_id, settings, options.until_end)));
+        let clients = Arc::new(KafkaClients::new(kafka_config(
+            &plan.app,
+            &worker_id,
+            settings,
+            options.until_end,
+        )));
         let admin = clients.admin()?;
         let group: Arc<dyn Group> = clients.group(admin.clone())?;
         let cluster = Cluster::default();
         let topics = &settings.topics;
         let (replication, min_insync) = (topics.replication, topics.min_insync_replicas);
-        startup::prepare(admin.as_ref(), &plan, &options.file, replication, min_insync, &cluster)?;
+        startup::prepare(
+            admin.as_ref(),
+            &plan,
+            &options.file,
+            replication,
+            min_insync,
+            &cluster,
+        )?;
         runs::refuse_mixed(group.as_ref(), options.until_end)?;
+        runs::refuse_forgotten(&plan, &cluster, admin.as_ref(), group.as_ref())?;
         let run = match options.until_end {
             true => Some(runs::to_join(&plan, &cluster, group.as_ref())?),
             false => None,
@@ -106,45 +123,109 @@ impl Process {
         Self::start_threads(shared, &clients, directory)
     }
 
-    fn start_threads(shared: Arc<Shared>, clients: &KafkaClients, directory: StateDirectory) -> Result<Process, StartError> {
+    fn start_threads(
+        shared: Arc<Shared>,
+        clients: &KafkaClients,
+        directory: StateDirectory,
+    ) -> Result<Process, StartError> {
         let stopping = Arc::new(AtomicBool::new(false));
         let ended: Arc<Mutex<Vec<Ended>>> = Arc::default();
         let (questions, asked) = channel();
         let (deletions, ordered) = channel();
-        spawn("takeover", { let shared = shared.clone(); move || scout::run(&shared, &asked) })?;
-        spawn("janitor", { let shared = shared.clone(); move || janitor::run(&shared, &ordered) })?;
+        spawn("takeover", {
+            let shared = shared.clone();
+            move || scout::run(&shared, &asked)
+        })?;
+        spawn("janitor", {
+            let shared = shared.clone();
+            move || janitor::run(&shared, &ordered)
+        })?;
         let (observing, stopped) = channel();
-        spawn("observer", { let shared = shared.clone(); move || observer::run(&shared, &stopped) })?;
+        spawn("observer", {
+            let shared = shared.clone();
+            move || observer::run(&shared, &stopped)
+        })?;
         let mut threads = Vec::new();
         for index in 0..shared.tuning.threads {
             let (commands, orders) = channel();
-            let lines = Lines { commands: orders, questions: questions.clone(), deletions: deletions.clone() };
+            let lines = Lines {
+                commands: orders,
+                questions: questions.clone(),
+                deletions: deletions.clone(),
+            };
             let seed = rand::random();
-            let worker = Worker::new(index, shared.clone(), lines, seed)?;
-            let ended = ended.clone();
-            let handle = spawn(&format!("worker-{index}"), move || run_worker(worker, index, &ended))?;
+            let (shared, ended) = (shared.clone(), ended.clone());
+            let handle = spawn(&format!("worker-{index}"), move || {
+                let end = run_worker(index, &shared, lines, seed);
+                ended
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(end);
+            })?;
             threads.push((commands, handle));
         }
-        let rebalancer = Rebalancer::new(shared.clone(), threads.iter().map(|(commands, _)| commands.clone()).collect());
-        let tasks: Vec<String> = shared.plan.sub_topologies.iter().map(|s| shared.plan.tasks_topic(&s.name)).collect();
+        let rebalancer = Rebalancer::new(
+            shared.clone(),
+            threads
+                .iter()
+                .map(|(commands, _)| commands.clone())
+                .collect(),
+        );
+        let tasks: Vec<String> = shared
+            .plan
+            .sub_topologies
+            .iter()
+            .map(|s| shared.plan.tasks_topic(&s.name))
+            .collect();
         let member = clients.member(&tasks, Arc::new(rebalancer))?;
         // Set once, here: a second value cannot come.
         let _ = shared.membership.set(member.clone());
         let left = AtomicBool::new(false);
-        Ok(Process { shared, member, threads, ended, stopping, left, asked: Mutex::default(), _observing: observing, _directory: directory })
+        Ok(Process {
+            shared,
+            member,
+            threads,
+            ended,
+            stopping,
+            left,
+            asked: Mutex::default(),
+            _observing: observing,
+            _directory: directory,
+        })
     }
 
     /// Looks after the threads; returns the cause for which the process has to stop by itself.
     pub fn check(&self) -> Option<String> {
         self.leave_if_refused();
         let limit = self.shared.tuning.commit_deadline;
-        let overdue = self.shared.progress.overdue(self.shared.clock.elapsed(), limit);
+        let overdue = self
+            .shared
+            .progress
+            .overdue(self.shared.clock.elapsed(), limit);
         for thread in 0..self.shared.tuning.threads {
-            let late = overdue.contains(&thread).then(|| format!("its commit lasts longer than {limit:?}"));
-            self.shared.board.trouble(&format!("commit of thread {thread}"), late);
+            let late = overdue
+                .contains(&thread)
+                .then(|| format!("its commit lasts longer than {limit:?}"));
+            self.shared
+                .board
+                .trouble(&format!("commit of thread {thread}"), late);
         }
         if let Some(cause) = self.shared.board.failure() {
             return Some(cause);
+        }
+        if self.shared.tuning.run.is_some()
+            && let Some(task) = self
+                .shared
+                .board
+                .tasks()
+                .into_iter()
+                .find(|t| t.phase == "parked")
+        {
+            let cause = task.cause.unwrap_or_default();
+            return Some(format!(
+                "the run cannot end: task {} is parked: {cause}",
+                task.task
+            ));
         }
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.iter().find_map(|end| match end {
@@ -156,9 +237,14 @@ impl Process {
 
     /// Leaves the group where this process cannot run what it was given; it stays up, not ready, and says why.
     fn leave_if_refused(&self) {
-        let Some(cause) = self.shared.board.leaving() else { return };
+        let Some(cause) = self.shared.board.leaving() else {
+            return;
+        };
         if !self.left.swap(true, Ordering::Relaxed) {
-            tracing::error!(cause, "leaving the group, so that another process can take the task");
+            tracing::error!(
+                cause,
+                "leaving the group, so that another process can take the task"
+            );
             if let Err(error) = self.member.stop(LEAVE) {
                 tracing::warn!(%error, "the group was not left properly");
             }
@@ -167,7 +253,9 @@ impl Process {
 
     /// `--until-end`: every task of the application has finished the run. Asks Kafka at most once a second.
     pub fn finished(&self) -> bool {
-        let Some(run) = self.shared.tuning.run else { return false };
+        let Some(run) = self.shared.tuning.run else {
+            return false;
+        };
         let now = self.shared.clock.elapsed();
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_sub(*asked) < ASK_FINISHED {
@@ -175,8 +263,12 @@ impl Process {
         }
         *asked = now;
         // Offsets that are not stable now will be at the next look.
-        runs::facts_of_all(&self.shared.plan, &self.shared.cluster, self.shared.group.as_ref())
-            .is_ok_and(|facts| bounded::all_finished(run, facts.iter().map(Option::as_ref)))
+        runs::facts_of_all(
+            &self.shared.plan,
+            &self.shared.cluster,
+            self.shared.group.as_ref(),
+        )
+        .is_ok_and(|facts| bounded::all_finished(run, facts.iter().map(Option::as_ref)))
     }
 
     /// Commits, closes the tasks, leaves the group.
@@ -199,32 +291,67 @@ impl Process {
     }
 }
 
-/// Steps the worker until it ends; a panic is an end, too.
-fn run_worker(mut worker: Worker, index: usize, ended: &Mutex<Vec<Ended>>) {
+/// Makes the worker on its own thread and steps it until it ends; a panic is an end, too.
+fn run_worker(index: usize, shared: &Arc<Shared>, lines: Lines, seed: u64) -> Ended {
+    if shared.tuning.pin_threads {
+        pin(index);
+    }
     let steps = std::panic::AssertUnwindSafe(|| {
+        let mut worker = match Worker::new(index, shared.clone(), lines, seed) {
+            Ok(worker) => worker,
+            Err(error) => {
+                return Ended::Fatal(format!("worker thread {index} cannot start: {error}"));
+            }
+        };
         loop {
             if let Some(end) = worker.turn() {
                 return end;
             }
         }
     });
-    let end = std::panic::catch_unwind(steps).unwrap_or_else(|_| {
-        Ended::Fatal(format!("worker thread {index} panicked; its tasks are taken over from what is committed"))
-    });
-    ended.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+    std::panic::catch_unwind(steps).unwrap_or_else(|_| {
+        Ended::Fatal(format!(
+            "worker thread {index} panicked; its tasks are taken over from what is committed"
+        ))
+    })
 }
 
-fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, StartError> {
+/// Binds this thread to a core of its own. Clients that it makes afterwards start their threads there, too.
+fn pin(index: usize) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // SAFETY: a zeroed cpu_set_t is the empty set, and the call reads it only.
+    let done = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(index % cores, &mut set);
+        libc::sched_setaffinity(0, std::mem::size_of::<libc::cpu_set_t>(), &set) == 0
+    };
+    if !done {
+        tracing::warn!(thread = index, "cannot be bound to a core; it runs on any");
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
     let builder = std::thread::Builder::new().name(name.to_string());
-    builder.spawn(run).map_err(|e| StartError::Other(format!("cannot start the thread {name}: {e}")))
+    builder
+        .spawn(run)
+        .map_err(|e| StartError::Other(format!("cannot start the thread {name}: {e}")))
 }
 
-fn open_stores(directory: &StateDirectory, settings: &Settings) -> Result<Box<dyn Stores>, StartError> {
+fn open_stores(
+    directory: &StateDirectory,
+    settings: &Settings,
+) -> Result<Box<dyn Stores>, StartError> {
     Ok(match settings.state.store {
         StoreKind::Memory => Box::new(MemoryStores::new()),
         StoreKind::RocksDb => {
             let share = settings.memory.budget as usize / 8;
-            let budget = StoreBudget { block_cache_bytes: share, write_buffer_bytes: share };
+            let budget = StoreBudget {
+                block_cache_bytes: share,
+                write_buffer_bytes: share,
+            };
             Box::new(RocksStores::open(&directory.stores_path(), budget)?)
         }
     })
@@ -250,18 +377,26 @@ fn tuning(app: &str, worker_id: &str, settings: &Settings, run: Option<u32>) -> 
         hot_bytes: share * 3 / threads,
         pending_bytes: (share / 4 / threads).max(1 << 20),
         run,
+        pin_threads: settings.worker.pin_threads,
     }
 }
 
 fn kafka_config(app: &str, worker_id: &str, settings: &Settings, until_end: bool) -> KafkaConfig {
     let share = settings.memory.budget as usize / 8 / settings.worker.threads;
-    let member = if until_end { format!("{worker_id}{BOUNDED_MARK}") } else { worker_id.to_string() };
+    let member = if until_end {
+        format!("{worker_id}{BOUNDED_MARK}")
+    } else {
+        worker_id.to_string()
+    };
     let mut config = KafkaConfig::new(&settings.kafka.bootstrap_servers, app, member);
     config.properties = settings.kafka.properties.clone();
     config.session_timeout_ms = settings.group.session_timeout.as_millis() as u32;
     config.heartbeat_ms = settings.group.heartbeat_interval.as_millis() as u32;
     config.transaction_timeout_ms = settings.commit.transaction_timeout.as_millis() as u32;
-    config.static_instance = settings.worker.static_membership.then(|| worker_id.to_string());
+    config.static_instance = settings
+        .worker
+        .static_membership
+        .then(|| worker_id.to_string());
     config.fetch_queue_bytes = share;
     config.produce_queue_bytes = share;
     config

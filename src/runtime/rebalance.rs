@@ -23,7 +23,11 @@ pub struct Rebalancer {
 impl Rebalancer {
     pub fn new(shared: Arc<Shared>, threads: Vec<Sender<Command>>) -> Self {
         let threads = threads.into_iter().map(Mutex::new).collect();
-        Rebalancer { shared, threads, placed: Mutex::default() }
+        Rebalancer {
+            shared,
+            threads,
+            placed: Mutex::default(),
+        }
     }
 
     fn placed(&self) -> MutexGuard<'_, BTreeMap<TaskId, usize>> {
@@ -31,19 +35,29 @@ impl Rebalancer {
     }
 
     fn send(&self, thread: usize, command: Command) {
-        let sender = self.threads[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = self.threads[thread]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // A thread that has ended takes no commands; the supervisor stops the process for it.
         let _ = sender.send(command);
     }
 
     /// The task behind a partition of a tasks topic.
     fn task_of(&self, at: &TopicPartition) -> Option<TaskId> {
-        let sub = self.shared.plan.sub_topologies.iter().find(|s| self.shared.plan.tasks_topic(&s.name) == *at.topic)?;
+        let sub = self
+            .shared
+            .plan
+            .sub_topologies
+            .iter()
+            .find(|s| self.shared.plan.tasks_topic(&s.name) == *at.topic)?;
         Some(TaskId::new(sub.name.as_str(), at.partition))
     }
 
     fn tasks_of(&self, partitions: &[TopicPartition]) -> Vec<TaskId> {
-        partitions.iter().filter_map(|at| self.task_of(at)).collect()
+        partitions
+            .iter()
+            .filter_map(|at| self.task_of(at))
+            .collect()
     }
 
     /// Sends every thread its part of the release; returns the threads with their answers.
@@ -77,7 +91,11 @@ impl Rebalancer {
     fn fence(&self, thread: usize) {
         let tuning = &self.shared.tuning;
         let transactional_id = format!("{}-{}-{thread}", tuning.app, tuning.worker_id);
-        tracing::warn!(thread, transactional_id, "the thread does not close its tasks in time: fencing its producer");
+        tracing::warn!(
+            thread,
+            transactional_id,
+            "the thread does not close its tasks in time: fencing its producer"
+        );
         self.shared.fences.add(thread);
         // The tasks must not be handed on before this has worked.
         while let Err(error) = self.shared.group.settle(&transactional_id) {
@@ -90,7 +108,10 @@ impl Rebalancer {
 fn choose(placed: &BTreeMap<TaskId, usize>, threads: usize, task: &TaskId) -> usize {
     let load = |thread: usize| {
         let mine = placed.iter().filter(|(_, t)| **t == thread);
-        let same = mine.clone().filter(|(id, _)| id.sub_topology == task.sub_topology).count();
+        let same = mine
+            .clone()
+            .filter(|(id, _)| id.sub_topology == task.sub_topology)
+            .count();
         (same, mine.count(), thread)
     };
     (0..threads).min_by_key(|thread| load(*thread)).unwrap_or(0)
@@ -98,17 +119,21 @@ fn choose(placed: &BTreeMap<TaskId, usize>, threads: usize, task: &TaskId) -> us
 
 impl RebalanceListener for Rebalancer {
     fn assigned(&self, partitions: &[TopicPartition], group: &GroupMetadata) {
-        self.shared.board.joined();
         for task in self.tasks_of(partitions) {
             let assignment = self.shared.ownership.assign(&task);
-            let taken = Taken { member_id: group.member_id.clone(), assignment };
+            let taken = Taken {
+                member_id: group.member_id.clone(),
+                assignment,
+            };
             let mut placed = self.placed();
             let thread = choose(&placed, self.threads.len(), &task);
             placed.insert(task.clone(), thread);
             drop(placed);
             tracing::info!(%task, thread, assignment, "assigned");
+            self.shared.board.expect(&task);
             self.send(thread, Command::Take { task, taken });
         }
+        self.shared.board.joined();
     }
 
     fn revoked(&self, partitions: &[TopicPartition]) {
@@ -116,13 +141,20 @@ impl RebalanceListener for Rebalancer {
         tracing::info!(tasks = tasks.len(), "revoked");
         let waiting = self.order_release(&tasks, true);
         self.wait_or_fence(waiting);
-        tasks.iter().for_each(|task| self.shared.ownership.release(task));
+        tasks
+            .iter()
+            .for_each(|task| self.shared.ownership.release(task));
     }
 
     fn lost(&self, partitions: &[TopicPartition]) {
         let tasks = self.tasks_of(partitions);
-        tracing::warn!(tasks = tasks.len(), "the membership was lost; what was not committed is aborted and the group joined again");
-        tasks.iter().for_each(|task| self.shared.ownership.release(task));
+        tracing::warn!(
+            tasks = tasks.len(),
+            "the membership was lost; what was not committed is aborted and the group joined again"
+        );
+        tasks
+            .iter()
+            .for_each(|task| self.shared.ownership.release(task));
         let waiting = self.order_release(&tasks, false);
         self.wait_or_fence(waiting);
     }
@@ -134,7 +166,10 @@ impl RebalanceListener for Rebalancer {
                  worker id of its own (`worker.id`, or its own `state.dir`)"
             ));
         } else {
-            tracing::warn!(message, "the group membership is disturbed; the client joins again by itself");
+            tracing::warn!(
+                message,
+                "the group membership is disturbed; the client joins again by itself"
+            );
         }
     }
 }
@@ -152,7 +187,12 @@ mod tests {
             placed.insert(task, thread);
         }
         for sub in ["a", "b"] {
-            let on = |thread| placed.iter().filter(|(id, t)| &*id.sub_topology == sub && **t == thread).count();
+            let on = |thread| {
+                placed
+                    .iter()
+                    .filter(|(id, t)| &*id.sub_topology == sub && **t == thread)
+                    .count()
+            };
             assert_eq!(on(0), on(1), "{sub}");
         }
     }

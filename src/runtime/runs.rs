@@ -2,49 +2,165 @@
 
 use super::shared::Cluster;
 use super::startup::StartError;
-use crate::broker::{self, Group};
+use crate::broker::{self, Admin, Group};
 use crate::fetch::TopicPartition;
 use crate::plan::graph::{Input, Plan};
 use crate::protocol::bounded;
-use crate::protocol::facts::Facts;
+use crate::protocol::facts::{EventTime, Facts};
 use crate::protocol::takeover::{BOUNDED_MARK, worker_in};
 use std::time::Duration;
 
 const ASK: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(300);
+const TRIES: u32 = 100;
+
+/// Asks again while Kafka says "not now": topics that were just made have no leader yet, a coordinator loads.
+fn patiently<T>(mut ask: impl FnMut() -> broker::Result<T>) -> broker::Result<T> {
+    let mut tries = 0;
+    loop {
+        match ask() {
+            Err(error @ broker::Error::Retriable { .. }) if tries < TRIES => {
+                tracing::info!(%error, "waiting for Kafka");
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+}
 
 /// The committed facts of every task of the application; `None` where nothing is committed.
-pub fn facts_of_all(plan: &Plan, cluster: &Cluster, group: &dyn Group) -> broker::Result<Vec<Option<Facts>>> {
+pub fn facts_of_all(
+    plan: &Plan,
+    cluster: &Cluster,
+    group: &dyn Group,
+) -> broker::Result<Vec<Option<Facts>>> {
+    let committed = group.committed(&inputs(plan, cluster), ASK)?;
+    Ok(committed
+        .into_iter()
+        .map(|c| c.and_then(|c| Facts::from_metadata(&c.metadata).ok()))
+        .collect())
+}
+
+/// An application that has committed before, but of which offsets are gone: the broker forgets them after a week without members, and
+/// deletes them together with a topic. Its sources would be read again from their start, on top of the windows that are there.
+pub fn refuse_forgotten(
+    plan: &Plan,
+    cluster: &Cluster,
+    admin: &dyn Admin,
+    group: &dyn Group,
+) -> Result<(), StartError> {
+    let inputs = inputs(plan, cluster);
+    let offsets = patiently(|| group.committed_unstable(&inputs, ASK))?;
+    if offsets.iter().all(Option::is_none) {
+        return refuse_if_logs_were_used(plan, admin);
+    }
+    let facts: Vec<Option<Facts>> = offsets
+        .iter()
+        .map(|offset| Facts::from_metadata(&offset.as_ref()?.metadata).ok())
+        .collect();
+    for (at, facts) in inputs.iter().zip(&facts) {
+        let Some(EventTime::Producers(producers)) = facts.as_ref().map(|f| &f.time) else {
+            continue;
+        };
+        let Some(names) = producers_of(plan, &at.topic) else {
+            continue;
+        };
+        for (sub, partition) in producers.known() {
+            let Some(source) = names
+                .get(sub as usize)
+                .and_then(|name| source_topic(plan, name))
+            else {
+                continue;
+            };
+            let its = inputs
+                .iter()
+                .position(|i| *i.topic == *source && i.partition == partition);
+            if its.is_some_and(|index| offsets[index].is_none()) {
+                return Err(StartError::Other(format!(
+                    "partition {partition} of {source} was read before, but its committed position is gone: the topic was deleted and \
+                     made anew, or somebody deleted the offsets. Reading it from its start would count its records again. \
+                     `millstream reset` starts anew"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sub-topologies that write a repartition topic, by its name.
+fn producers_of<'a>(plan: &'a Plan, topic: &str) -> Option<&'a [String]> {
+    plan.sub_topologies.iter().find_map(|sub| match &sub.input {
+        Input::Window(window) if plan.repartition_topic(&window.window.node) == topic => {
+            Some(window.producers.as_slice())
+        }
+        _ => None,
+    })
+}
+
+fn source_topic(plan: &Plan, sub: &str) -> Option<String> {
+    match &plan.sub_topology(sub)?.input {
+        Input::Source(source) => Some(source.spec.topic.value.clone()),
+        Input::Window(_) => None,
+    }
+}
+
+/// Records are deleted only after a commit was acknowledged: a log that does not begin at 0 has seen one.
+fn refuse_if_logs_were_used(plan: &Plan, admin: &dyn Admin) -> Result<(), StartError> {
+    let mut logs = Vec::new();
+    for sub in plan.sub_topologies.iter().filter(|sub| sub.has_state()) {
+        for topic in [
+            plan.changelog_topic(&sub.name),
+            plan.repartition_topic(&sub.name),
+        ] {
+            logs.extend((0..plan.shards).map(|p| TopicPartition::new(topic.as_str(), p)));
+        }
+    }
+    match patiently(|| admin.log_ranges(&logs))?
+        .iter()
+        .any(|log| log.start > 0)
+    {
+        false => Ok(()),
+        true => Err(StartError::Other(format!(
+            "application {} has run before, but the consumer group has no offsets any more (brokers forget them after \
+             offsets.retention.minutes, 7 days by default): where its sources stood is lost. `millstream reset` starts anew",
+            plan.app
+        ))),
+    }
+}
+
+fn inputs(plan: &Plan, cluster: &Cluster) -> Vec<TopicPartition> {
     let mut inputs = Vec::new();
     for sub in &plan.sub_topologies {
         let topic = match &sub.input {
             Input::Source(source) => source.spec.topic.value.clone(),
             Input::Window(window) => plan.repartition_topic(&window.window.node),
         };
-        inputs.extend((0..cluster.partitions(&topic)).map(|p| TopicPartition::new(topic.as_str(), p)));
+        inputs.extend(
+            (0..cluster.partitions(&topic)).map(|p| TopicPartition::new(topic.as_str(), p)),
+        );
     }
-    let committed = group.committed(&inputs, ASK)?;
-    Ok(committed.into_iter().map(|c| c.and_then(|c| Facts::from_metadata(&c.metadata).ok())).collect())
+    inputs
 }
 
 /// The number of the run that this process joins or begins.
 pub fn to_join(plan: &Plan, cluster: &Cluster, group: &dyn Group) -> Result<u32, StartError> {
-    let facts = loop {
-        match facts_of_all(plan, cluster, group) {
-            Ok(facts) => break facts,
-            // A transaction of a process that has gone is undecided: its timeout ends it.
-            Err(broker::Error::Retriable { message, .. }) => tracing::info!(message, "waiting for stable offsets"),
-            Err(error) => return Err(error.into()),
-        }
-    };
+    // A transaction of a process that has gone may be undecided: its timeout ends it.
+    let facts = patiently(|| facts_of_all(plan, cluster, group))?;
     let number = bounded::run_to_join(facts.iter().map(Option::as_ref));
-    tracing::info!(run = number, "running until the ends that the sources have now");
+    tracing::info!(
+        run = number,
+        "running until the ends that the sources have now"
+    );
     Ok(number)
 }
 
 /// Workers with and without `--until-end` do not share a group: the one would wait for what the other never says.
 pub fn refuse_mixed(group: &dyn Group, until_end: bool) -> Result<(), StartError> {
-    let members = group.members()?;
-    let other = members.iter().find(|m| m.client_id.ends_with(BOUNDED_MARK) != until_end);
+    let members = patiently(|| group.members())?;
+    let other = members
+        .iter()
+        .find(|m| m.client_id.ends_with(BOUNDED_MARK) != until_end);
     match other {
         None => Ok(()),
         Some(member) => Err(StartError::Other(format!(

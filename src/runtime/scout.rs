@@ -12,12 +12,15 @@ use crate::protocol::facts::Facts;
 use crate::protocol::ownership::Taken;
 use crate::protocol::takeover::{Claimant, Decision, Offsets, Refusal, Takeover, View};
 use crate::spec::Start;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 /// Between two looks at tasks that have to wait.
 const ROUND: Duration = Duration::from_millis(20);
+/// After a look that failed.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
 /// How long one question for stable offsets may take.
 const ASK: Duration = Duration::from_millis(150);
 
@@ -39,47 +42,97 @@ pub struct Answer {
 
 pub enum Found {
     /// Nothing was ever committed: begin at this offset.
-    Begin { position: i64 },
-    Resume { facts: Box<Facts> },
-    Restore { facts: Option<Box<Facts>>, log: crate::broker::LogRange, barrier: i64 },
+    Begin {
+        position: i64,
+    },
+    Resume {
+        facts: Box<Facts>,
+    },
+    Restore {
+        facts: Option<Box<Facts>>,
+        log: crate::broker::LogRange,
+        barrier: i64,
+    },
     Refused(Refusal),
+}
+
+/// When ids were settled: one settling ends the old transaction for all tasks, and another one soon after would fence a process
+/// that restarts with the id.
+#[derive(Default)]
+struct Settled {
+    at: BTreeMap<String, Duration>,
+}
+
+const SETTLE_AGAIN: Duration = Duration::from_secs(5);
+
+impl Settled {
+    fn may(&mut self, transactional_id: &str, now: Duration) -> bool {
+        let last = self.at.get(transactional_id);
+        let may = last.is_none_or(|last| now.saturating_sub(*last) >= SETTLE_AGAIN);
+        if may {
+            self.at.insert(transactional_id.to_string(), now);
+        }
+        may
+    }
 }
 
 struct Look {
     question: Question,
     takeover: Takeover,
+    /// After a failed look: not again before.
+    not_before: Duration,
 }
 
 /// Runs until every question sender is gone.
 pub fn run(shared: &Arc<Shared>, questions: &Receiver<Question>) {
     let mut looks: Vec<Look> = Vec::new();
+    let mut settled = Settled::default();
     loop {
-        let wait = if looks.is_empty() { Duration::from_secs(3600) } else { ROUND };
+        let wait = if looks.is_empty() {
+            Duration::from_secs(3600)
+        } else {
+            ROUND
+        };
         match questions.recv_timeout(wait) {
             Ok(question) => looks.push(begin(shared, question)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         looks.extend(questions.try_iter().map(|question| begin(shared, question)));
-        looks.retain(|look| shared.ownership.holds(&look.question.task, &look.question.taken));
-        looks.retain_mut(|look| match look_at(shared, look).and_then(|found| with_end(shared, look, found)) {
-            Ok(None) => true,
-            Ok(Some((found, end))) => {
-                let Question { task, taken, reply } = &look.question;
-                // The worker thread may be gone: then nobody wants the answer.
-                let _ = reply.send(Answer { task: task.clone(), taken: taken.clone(), found, end });
-                false
+        looks.retain(|look| {
+            shared
+                .ownership
+                .holds(&look.question.task, &look.question.taken)
+        });
+        looks.retain_mut(|look| {
+            let now = shared.clock.elapsed();
+            if now < look.not_before {
+                return true;
             }
-            Err(error) => {
-                tracing::warn!(task = %look.question.task, %error, "cannot see where the task stands; looking again");
-                true
+            let seen = look_at(shared, look, &mut settled);
+            match seen.and_then(|found| with_end(shared, look, found)) {
+                Ok(None) => true,
+                Ok(Some((found, end))) => {
+                    let Question { task, taken, reply } = &look.question;
+                    let (task, taken) = (task.clone(), taken.clone());
+                    // The worker thread may be gone: then nobody wants the answer.
+                    let _ = reply.send(Answer { task, taken, found, end });
+                    false
+                }
+                Err(error) => {
+                    tracing::warn!(task = %look.question.task, %error, "cannot see where the task stands; looking again");
+                    look.not_before = now + AFTER_ERROR;
+                    true
+                }
             }
         });
     }
 }
 
 fn begin(shared: &Shared, question: Question) -> Look {
-    let topic = shared.sub_topology(&question.task).map(|sub| (sub.fingerprint, shared.input_topic(sub)));
+    let topic = shared
+        .sub_topology(&question.task)
+        .map(|sub| (sub.fingerprint, shared.input_topic(sub)));
     let (fingerprint, topic) = topic.unwrap_or_default();
     let claimant = Claimant {
         task: question.task.clone(),
@@ -88,31 +141,66 @@ fn begin(shared: &Shared, question: Question) -> Look {
         fingerprint,
         topic_id: shared.cluster.get(&topic).and_then(|t| t.id),
     };
-    Look { question, takeover: Takeover::new(claimant) }
+    Look {
+        question,
+        takeover: Takeover::new(claimant),
+        not_before: Duration::ZERO,
+    }
 }
 
-fn look_at(shared: &Shared, look: &mut Look) -> Result<Option<Found>, Error> {
+fn look_at(
+    shared: &Shared,
+    look: &mut Look,
+    settled: &mut Settled,
+) -> Result<Option<Found>, Error> {
     let task = &look.question.task;
     let view = view(shared, task)?;
     match look.takeover.decide(&view, shared.clock.elapsed()) {
         Decision::Wait => Ok(None),
         Decision::Settle { transactional_id } => {
+            if !settled.may(&transactional_id, shared.clock.elapsed()) {
+                look.takeover.postpone(&transactional_id);
+                return Ok(None);
+            }
             tracing::info!(%task, transactional_id, "ending the transaction of a worker that is gone");
             shared.group.settle(&transactional_id)?;
             Ok(None)
         }
-        Decision::Begin => Ok(Some(Found::Begin { position: first_position(shared, task)? })),
+        Decision::Begin => Ok(Some(Found::Begin {
+            position: first_position(shared, task)?,
+        })),
         Decision::Resume { facts } => Ok(Some(Found::Resume { facts })),
-        Decision::Restore { facts, log, barrier } => Ok(Some(Found::Restore { facts, log, barrier })),
+        Decision::Restore {
+            facts,
+            log,
+            barrier,
+        } => Ok(Some(Found::Restore {
+            facts,
+            log,
+            barrier,
+        })),
         Decision::Refuse(refusal) => Ok(Some(Found::Refused(refusal))),
     }
 }
 
-fn with_end(shared: &Shared, look: &Look, found: Option<Found>) -> Result<Option<(Found, Option<i64>)>, Error> {
+fn with_end(
+    shared: &Shared,
+    look: &Look,
+    found: Option<Found>,
+) -> Result<Option<(Found, Option<i64>)>, Error> {
     let task = &look.question.task;
-    let source = shared.sub_topology(task).is_some_and(|sub| matches!(sub.input, Input::Source(_)));
-    let end = match (found.is_some() && source && shared.tuning.run.is_some(), shared.input_at(task)) {
-        (true, Some(at)) => shared.admin.log_ranges(&[at])?.pop().map(|range| range.stable),
+    let source = shared
+        .sub_topology(task)
+        .is_some_and(|sub| matches!(sub.input, Input::Source(_)));
+    let end = match (
+        found.is_some() && source && shared.tuning.run.is_some(),
+        shared.input_at(task),
+    ) {
+        (true, Some(at)) => shared
+            .admin
+            .log_ranges(&[at])?
+            .pop()
+            .map(|range| range.stable),
         _ => None,
     };
     Ok(found.map(|found| (found, end)))
@@ -123,7 +211,11 @@ fn view(shared: &Shared, task: &TaskId) -> Result<View, Error> {
     let offsets = match shared.group.committed(&input, ASK) {
         Ok(mut committed) => Offsets::Stable(committed.pop().flatten()),
         Err(Error::Retriable { .. }) => {
-            let last = shared.group.committed_unstable(&input, ASK * 10)?.pop().flatten();
+            let last = shared
+                .group
+                .committed_unstable(&input, ASK * 10)?
+                .pop()
+                .flatten();
             Offsets::Unstable { last }
         }
         Err(error) => return Err(error),
@@ -132,15 +224,29 @@ fn view(shared: &Shared, task: &TaskId) -> Result<View, Error> {
     let changelog = shared.admin.log_ranges(&changelog)?.pop();
     let written = shared.admin.log_ranges(&shared.written_by(task))?;
     let quiet = matches!(offsets, Offsets::Stable(_))
-        && changelog.iter().chain(&written).all(|log| log.stable == log.high);
+        && changelog
+            .iter()
+            .chain(&written)
+            .all(|log| log.stable == log.high);
     // Whom to ask about is of interest only where something is open.
-    let members: Vec<GroupMember> = if quiet { Vec::new() } else { shared.group.members()? };
-    Ok(View { offsets, changelog, written, members })
+    let members: Vec<GroupMember> = if quiet {
+        Vec::new()
+    } else {
+        shared.group.members()?
+    };
+    Ok(View {
+        offsets,
+        changelog,
+        written,
+        members,
+    })
 }
 
 /// Where a task begins that nobody has committed yet.
 fn first_position(shared: &Shared, task: &TaskId) -> Result<i64, Error> {
-    let Some(at) = shared.input_at(task) else { return Ok(0) };
+    let Some(at) = shared.input_at(task) else {
+        return Ok(0);
+    };
     let at = std::slice::from_ref(&at);
     let start = match shared.sub_topology(task).map(|sub| &sub.input) {
         Some(Input::Source(source)) => source.spec.start,
@@ -148,7 +254,11 @@ fn first_position(shared: &Shared, task: &TaskId) -> Result<i64, Error> {
     };
     let range = shared.admin.log_ranges(at)?.pop();
     // A partition that was added while the application ran is read from its beginning.
-    let start = if start != Start::Earliest && has_run(shared, task)? { Start::Earliest } else { start };
+    let start = if start != Start::Earliest && has_run(shared, task)? {
+        Start::Earliest
+    } else {
+        start
+    };
     Ok(match start {
         Start::Earliest => range.map_or(0, |r| r.start),
         Start::Latest => range.map_or(0, |r| r.stable),
@@ -158,8 +268,16 @@ fn first_position(shared: &Shared, task: &TaskId) -> Result<i64, Error> {
 
 /// Whether any task of the same sub-topology was ever committed.
 fn has_run(shared: &Shared, task: &TaskId) -> Result<bool, Error> {
-    let Some(sub) = shared.sub_topology(task) else { return Ok(false) };
+    let Some(sub) = shared.sub_topology(task) else {
+        return Ok(false);
+    };
     let topic = shared.input_topic(sub);
-    let all = (0..shared.cluster.partitions(&topic)).map(|p| TopicPartition::new(topic.as_str(), p)).collect::<Vec<_>>();
-    Ok(shared.group.committed_unstable(&all, ASK * 10)?.iter().any(Option::is_some))
+    let all = (0..shared.cluster.partitions(&topic))
+        .map(|p| TopicPartition::new(topic.as_str(), p))
+        .collect::<Vec<_>>();
+    Ok(shared
+        .group
+        .committed_unstable(&all, ASK * 10)?
+        .iter()
+        .any(Option::is_some))
 }

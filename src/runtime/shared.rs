@@ -36,6 +36,8 @@ pub struct Tuning {
     pub pending_bytes: usize,
     /// The number of the bounded run, with `--until-end`.
     pub run: Option<u32>,
+    /// Each worker thread on a core of its own.
+    pub pin_threads: bool,
 }
 
 /// Facts of the topics in use.
@@ -59,7 +61,11 @@ impl Cluster {
     }
 
     pub fn get(&self, name: &str) -> Option<Topic> {
-        self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.topics
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     pub fn partitions(&self, name: &str) -> i32 {
@@ -75,12 +81,18 @@ pub struct Fences {
 
 impl Fences {
     pub fn add(&self, thread: usize) {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).insert(thread);
+        self.threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(thread);
     }
 
     /// Whether the thread's producer was fenced by this process; asked once per fence.
     pub fn take_own(&self, thread: usize) -> bool {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).remove(&thread)
+        self.threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&thread)
     }
 }
 
@@ -92,17 +104,27 @@ pub struct CommitProgress {
 
 impl CommitProgress {
     pub fn begin(&self, thread: usize, now: Duration) {
-        self.began.lock().unwrap_or_else(PoisonError::into_inner).insert(thread, now);
+        self.began
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(thread, now);
     }
 
     pub fn end(&self, thread: usize) {
-        self.began.lock().unwrap_or_else(PoisonError::into_inner).remove(&thread);
+        self.began
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&thread);
     }
 
     /// Threads whose commit has lasted longer than `limit`.
     pub fn overdue(&self, now: Duration, limit: Duration) -> Vec<usize> {
         let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
-        began.iter().filter(|(_, at)| now.saturating_sub(**at) > limit).map(|(thread, _)| *thread).collect()
+        began
+            .iter()
+            .filter(|(_, at)| now.saturating_sub(**at) > limit)
+            .map(|(thread, _)| *thread)
+            .collect()
     }
 }
 
@@ -128,7 +150,10 @@ impl Shared {
     pub fn group_metadata(&self) -> crate::broker::Result<GroupMetadata> {
         match self.membership.get() {
             Some(membership) => membership.metadata(),
-            None => Ok(GroupMetadata { generation: -1, ..GroupMetadata::default() }),
+            None => Ok(GroupMetadata {
+                generation: -1,
+                ..GroupMetadata::default()
+            }),
         }
     }
 
@@ -150,22 +175,32 @@ impl Shared {
     }
 
     pub fn input_at(&self, task: &TaskId) -> Option<TopicPartition> {
-        self.sub_topology(task).map(|sub| TopicPartition::new(self.input_topic(sub), task.partition))
+        self.sub_topology(task)
+            .map(|sub| TopicPartition::new(self.input_topic(sub), task.partition))
     }
 
     pub fn changelog_at(&self, task: &TaskId) -> Option<TopicPartition> {
         let sub = self.sub_topology(task).filter(|sub| sub.has_state())?;
-        Some(TopicPartition::new(self.plan.changelog_topic(&sub.name), task.partition))
+        Some(TopicPartition::new(
+            self.plan.changelog_topic(&sub.name),
+            task.partition,
+        ))
     }
 
     /// The repartition partitions that a task writes.
     pub fn written_by(&self, task: &TaskId) -> Vec<TopicPartition> {
-        let Some(sub) = self.sub_topology(task) else { return Vec::new() };
+        let Some(sub) = self.sub_topology(task) else {
+            return Vec::new();
+        };
         let folds = sub.nodes.iter().filter_map(|node| match &node.kind {
             NodeKind::Fold(window) => Some(self.plan.repartition_topic(&window.node)),
             _ => None,
         });
-        folds.flat_map(|topic| (0..self.plan.shards).map(move |p| TopicPartition::new(topic.as_str(), p))).collect()
+        folds
+            .flat_map(|topic| {
+                (0..self.plan.shards).map(move |p| TopicPartition::new(topic.as_str(), p))
+            })
+            .collect()
     }
 
     /// Tasks of a sub-topology: partitions of its input.

@@ -20,12 +20,22 @@ pub enum StartError {
     )]
     MissingTopics { missing: Vec<String>, file: String },
     #[error("the topic {name} has {found} partitions, this topology needs {wanted}: {remedy}")]
-    Partitions { name: String, found: i32, wanted: i32, remedy: &'static str },
+    Partitions {
+        name: String,
+        found: i32,
+        wanted: i32,
+        remedy: &'static str,
+    },
     #[error(
         "the topic {name} has {key}={found}, and the engine would lose state with it: it must be {wanted}. \
          Set it back (kafka-configs --alter) before starting"
     )]
-    Config { name: String, key: String, found: String, wanted: String },
+    Config {
+        name: String,
+        key: String,
+        found: String,
+        wanted: String,
+    },
     #[error("state directory: {0}")]
     Directory(#[from] crate::state::directory::DirectoryError),
     #[error(transparent)]
@@ -63,10 +73,16 @@ pub fn prepare(
 ) -> Result<(), StartError> {
     let external = external_topics(plan);
     let found = admin.topics(&external)?;
-    let missing: Vec<String> =
-        external.iter().filter(|name| !found.iter().any(|t| t.name == **name)).cloned().collect();
+    let missing: Vec<String> = external
+        .iter()
+        .filter(|name| !found.iter().any(|t| t.name == **name))
+        .cloned()
+        .collect();
     if !missing.is_empty() {
-        return Err(StartError::MissingTopics { missing, file: file.to_string() });
+        return Err(StartError::MissingTopics {
+            missing,
+            file: file.to_string(),
+        });
     }
     describe(admin, cluster, &found)?;
     let internal = wanted_internal(plan, cluster);
@@ -84,7 +100,10 @@ pub fn wanted_internal(plan: &Plan, cluster: &Cluster) -> Vec<InternalTopic> {
     let mut partitions = BTreeMap::new();
     for sub in &plan.sub_topologies {
         if let Input::Source(source) = &sub.input {
-            partitions.insert(sub.name.clone(), cluster.partitions(&source.spec.topic.value));
+            partitions.insert(
+                sub.name.clone(),
+                cluster.partitions(&source.spec.topic.value),
+            );
         }
     }
     internal_topics(plan, &partitions)
@@ -103,7 +122,12 @@ fn create(
             if let Some(min_insync) = min_insync {
                 config.push(("min.insync.replicas".into(), min_insync.to_string()));
             }
-            NewTopic { name: topic.name.clone(), partitions: topic.partitions, replication, config }
+            NewTopic {
+                name: topic.name.clone(),
+                partitions: topic.partitions,
+                replication,
+                config,
+            }
         })
         .collect();
     Ok(admin.create_topics(&new)?)
@@ -124,7 +148,10 @@ fn settle_topics(admin: &dyn Admin, names: &[String]) -> Result<Vec<TopicInfo>, 
 
 fn check(admin: &dyn Admin, topic: &InternalTopic, found: &[TopicInfo]) -> Result<(), StartError> {
     let Some(info) = found.iter().find(|t| t.name == topic.name) else {
-        return Err(StartError::Other(format!("the internal topic {} was made but does not appear", topic.name)));
+        return Err(StartError::Other(format!(
+            "the internal topic {} was made but does not appear",
+            topic.name
+        )));
     };
     let fits = match topic.kind {
         // A source may have lost no partitions; more tasks than partitions would wait for input for ever.
@@ -142,10 +169,16 @@ fn check(admin: &dyn Admin, topic: &InternalTopic, found: &[TopicInfo]) -> Resul
     if matches!(topic.kind, TopicKind::Changelog | TopicKind::Repartition) {
         let config = admin.topic_config(&topic.name)?;
         for (key, wanted) in &topic.config {
-            let keeps = ["cleanup.policy", "retention.ms", "retention.bytes"].contains(&key.as_str());
+            let keeps =
+                ["cleanup.policy", "retention.ms", "retention.bytes"].contains(&key.as_str());
             if keeps && let Some(found) = config.get(key).filter(|found| *found != wanted) {
                 let (name, key) = (topic.name.clone(), key.clone());
-                return Err(StartError::Config { name, key, found: found.clone(), wanted: wanted.clone() });
+                return Err(StartError::Config {
+                    name,
+                    key,
+                    found: found.clone(),
+                    wanted: wanted.clone(),
+                });
             }
         }
     }
@@ -153,18 +186,32 @@ fn check(admin: &dyn Admin, topic: &InternalTopic, found: &[TopicInfo]) -> Resul
 }
 
 /// Remembers what the topics look like.
-pub fn describe(admin: &dyn Admin, cluster: &Cluster, found: &[TopicInfo]) -> Result<(), StartError> {
+pub fn describe(
+    admin: &dyn Admin,
+    cluster: &Cluster,
+    found: &[TopicInfo],
+) -> Result<(), StartError> {
     for info in found {
         let known = cluster.get(&info.name);
         let max_message_bytes = match known {
             Some(topic) => topic.max_message_bytes,
             None => max_message_bytes(&admin.topic_config(&info.name)?),
         };
-        cluster.set(&info.name, Topic { id: info.id.clone(), partitions: info.partitions, max_message_bytes });
+        cluster.set(
+            &info.name,
+            Topic {
+                id: info.id.clone(),
+                partitions: info.partitions,
+                max_message_bytes,
+            },
+        );
     }
     Ok(())
 }
 
 fn max_message_bytes(config: &BTreeMap<String, String>) -> usize {
-    config.get("max.message.bytes").and_then(|v| v.parse().ok()).unwrap_or(1_048_588)
+    config
+        .get("max.message.bytes")
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(1_048_588)
 }

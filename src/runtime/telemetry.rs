@@ -17,14 +17,19 @@ pub fn on_commit(metrics: &Metrics, verdict: &Verdict, bytes: usize, took: Durat
     let commits = &metrics.commits;
     commits.duration.with([]).observe(took.as_secs_f64());
     match verdict {
-        Verdict::Committed { replace_producer, .. } => {
+        Verdict::Committed {
+            replace_producer, ..
+        } => {
             commits.outcomes.with(["committed"]).inc();
             commits.bytes.with([]).inc_by(bytes as u64);
             if *replace_producer {
                 commits.producers_replaced.with(["disturbed"]).inc();
             }
         }
-        Verdict::Aborted { cause, replace_producer } => {
+        Verdict::Aborted {
+            cause,
+            replace_producer,
+        } => {
             commits.outcomes.with(["aborted"]).inc();
             commits.aborts.with([cause.label()]).inc();
             if *replace_producer {
@@ -56,9 +61,14 @@ pub fn on_task(metrics: &Metrics, id: &TaskId, status: &TaskStatus, wall_ms: i64
         let rows = &metrics.state.rows;
         let bytes = &metrics.state.bytes;
         rows.with([at[0], at[1], "hot"]).set(state.hot_rows as i64);
-        bytes.with([at[0], at[1], "hot"]).set(state.hot_bytes as i64);
-        rows.with([at[0], at[1], "store"]).set(state.store_rows as i64);
-        bytes.with([at[0], at[1], "store"]).set(state.store_bytes as i64);
+        bytes
+            .with([at[0], at[1], "hot"])
+            .set(state.hot_bytes as i64);
+        rows.with([at[0], at[1], "store"])
+            .set(state.store_rows as i64);
+        bytes
+            .with([at[0], at[1], "store"])
+            .set(state.store_bytes as i64);
     }
 }
 
@@ -71,18 +81,36 @@ pub fn on_rows(
     rejects: BTreeMap<(Arc<str>, Cause), u64>,
 ) {
     let flow = &shared.metrics.flow;
-    let Some(sub) = shared.sub_topology(id) else { return };
+    let Some(sub) = shared.sub_topology(id) else {
+        return;
+    };
     let partition = id.partition.to_string();
-    flow.records_in.with([sub.name.as_str(), &partition]).inc_by(after.records - before.records);
+    flow.records_in
+        .with([sub.name.as_str(), &partition])
+        .inc_by(after.records - before.records);
     if sub.has_state() {
-        flow.late.with([sub.name.as_str()]).inc_by(after.window.late - before.window.late);
+        flow.late
+            .with([sub.name.as_str()])
+            .inc_by(after.window.late - before.window.late);
     }
     for (node, (before, after)) in sub.nodes.iter().zip(before.nodes.iter().zip(&after.nodes)) {
         if matches!(node.kind, NodeKind::Sink(_)) {
-            flow.records_out.with([node.name.as_str()]).inc_by(after.used - before.used);
+            flow.records_out
+                .with([node.name.as_str()])
+                .inc_by(after.used - before.used);
         }
     }
     for ((node, cause), count) in rejects {
         flow.rejected.with([&*node, cause.as_str()]).inc_by(count);
     }
+}
+
+/// A task's state was restored.
+pub fn on_restored(metrics: &Metrics, took: Duration, from_store: bool) {
+    let origin = if from_store { "store" } else { "log" };
+    metrics
+        .tasks
+        .restore
+        .with([origin])
+        .observe(took.as_secs_f64());
 }

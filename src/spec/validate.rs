@@ -130,6 +130,23 @@ fn references(spec: &TopologySpec, found: &mut Vec<Diagnostic>) {
 }
 
 fn topics(spec: &TopologySpec, rejects: Option<Span>, found: &mut Vec<Diagnostic>) {
+    for (index, source) in spec.sources.iter().enumerate() {
+        let earlier = spec.sources[..index]
+            .iter()
+            .find(|s| s.topic.value == source.topic.value);
+        if let Some(earlier) = earlier {
+            // Both would commit their positions under the same partition of the same group.
+            let message = format!(
+                "sources `{}` and `{}` read the same topic `{}`",
+                earlier.name.value, source.name.value, source.topic.value
+            );
+            found.push(
+                Diagnostic::new("duplicate-topic", source.topic.span, message).with_help(
+                    "keep one source with the columns of both; any number of nodes can read it",
+                ),
+            );
+        }
+    }
     let read: HashSet<&str> = spec
         .sources
         .iter()

@@ -1,7 +1,7 @@
 //! Admin requests: topics, their settings, log ranges, deletion of records.
 //!
 //! Invariant: every request waits on a queue of its own and ends by the request timeout; nothing here touches the data
-//! path's clients. This file keeps no state and repeats nothing.
+//! path's clients. This file keeps no state.
 
 use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};

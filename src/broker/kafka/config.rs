@@ -162,7 +162,9 @@ pub(super) fn properties(config: &KafkaConfig, role: &Role) -> Result<BTreeMap<S
         Role::Data { .. } => data(&mut settings, config),
         Role::Member => member(&mut settings, config),
         Role::Offsets { stable } => offsets(&mut settings, config, *stable),
-        Role::Admin => {}
+        // ListOffsets asks with the leader epoch that the cache holds, and after an election is refused for it until the entry has
+        // expired: by default 15 minutes.
+        Role::Admin => settings.default("metadata.max.age.ms", 2000),
         Role::Transactional { transactional_id } => {
             transactional(&mut settings, config, transactional_id)
         }
@@ -232,6 +234,8 @@ fn member(settings: &mut Settings, config: &KafkaConfig) {
     // The member reads nothing; with read_committed its start would wait for stable offsets.
     settings.fixed("isolation.level", "read_uncommitted");
     settings.fixed("auto.offset.reset", "latest");
+    // New partitions of a tasks topic are new tasks: the client's own 5 minutes are long for that.
+    settings.default("topic.metadata.refresh.interval.ms", 10_000);
     if let Some(instance) = &config.static_instance {
         settings.fixed("group.instance.id", instance);
     }
@@ -266,6 +270,8 @@ fn transactional(settings: &mut Settings, config: &KafkaConfig, transactional_id
     settings.default("linger.ms", 5);
     settings.default("batch.num.messages", 100_000);
     settings.default("compression.codec", "lz4");
+    // The topics' own limits decide; the sinks check against them.
+    settings.default("message.max.bytes", 100_000_000);
     settings.default(
         "queue.buffering.max.kbytes",
         (budget / 1024).clamp(1, 2_147_483_647),

@@ -244,7 +244,14 @@ impl KafkaConsumer {
         self.buffer = buffer;
         // Where every record of a run was old, nothing is left of it.
         out.retain(|polled| !matches!(polled, Polled::Fetch(fetch) if fetch.is_empty()));
-        result.map(|()| out)
+        match result {
+            // What was taken is beyond our position already: an error must not swallow it, and will come again.
+            Err(error) if !out.is_empty() => {
+                tracing::warn!(%error, "reading is disturbed");
+                Ok(out)
+            }
+            result => result.map(|()| out),
+        }
     }
 }
 
@@ -396,6 +403,10 @@ impl Consumer for KafkaConsumer {
             }
         }
         Ok(())
+    }
+
+    fn high(&self, at: &TopicPartition) -> Option<i64> {
+        Some(high_watermark(self.client.rk(), at)).filter(|high| *high >= 0)
     }
 
     fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Vec<Polled>> {

@@ -232,11 +232,14 @@ impl Comparison {
     }
 }
 
+/// A group, and the partition where it may stand on several.
+type Place<'a> = (&'a [Value], Option<i32>);
+
 /// The windows of a group come in their order, on the partition on which the group began.
 struct Order<'a> {
     one_partition: bool,
     /// Partition and latest window end by group; by group and partition where a group may stand on several.
-    latest: HashMap<(&'a [Value], Option<i32>), (i32, i64)>,
+    latest: HashMap<Place<'a>, (i32, i64)>,
 }
 
 impl<'a> Order<'a> {

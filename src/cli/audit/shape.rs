@@ -17,9 +17,7 @@ pub type Test = Box<dyn Fn(&[Value]) -> Option<bool>>;
 
 /// What is audited.
 pub struct Shape {
-    pub source: String,
     pub node: String,
-    pub sink: String,
     /// Other nodes and sinks of the file: their rejects are not ours.
     pub others: Vec<String>,
     pub input_topic: String,
@@ -152,9 +150,7 @@ fn of_node(spec: &TopologySpec, node: &NodeSpec, sink: &SinkSpec) -> Result<Shap
     }
     let columns = Columns(&source.columns);
     let mut shape = Shape {
-        source: source.name.value.clone(),
         node: node.name.value.clone(),
-        sink: sink.name.value.clone(),
         others: others(spec, node, sink),
         input_topic: source.topic.value.clone(),
         output_topic: sink.topic.value.clone(),

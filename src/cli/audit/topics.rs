@@ -246,6 +246,10 @@ mod tests {
             Ok(())
         }
 
+        fn high(&self, _: &TopicPartition) -> Option<i64> {
+            None
+        }
+
         fn poll(&mut self, _: Duration, _: usize) -> Result<Vec<Polled>> {
             Ok(self.0.pop_front().into_iter().collect())
         }

@@ -91,6 +91,14 @@ pub(super) fn gather(column: &StateColumn, rows: &[u32]) -> StateColumn {
     }
 }
 
+/// Bytes of one value, without the text it may point to.
+pub(super) fn width(column: &StateColumn) -> usize {
+    fn of<T>(_: &Vec<T>) -> usize {
+        size_of::<T>()
+    }
+    each!(column, |v| of(v))
+}
+
 pub(super) fn bytes(column: &StateColumn) -> usize {
     fn held<T>(v: &Vec<T>) -> usize {
         v.capacity() * size_of::<T>()

@@ -1,5 +1,6 @@
 //! What folding hands out, and what it rejects.
 
+use super::VERDICT_DRAINS;
 use super::{CARRIED_VALUE, Fold, time::window_end};
 use crate::batch::{Batch, Cause, Origin, SourceRows};
 
@@ -301,7 +302,7 @@ fn grouping_by_the_window_alone_needs_one_shard_and_derived_rows_have_no_offsets
 }
 
 #[test]
-fn folding_gives_up_where_every_row_is_a_new_group_until_the_next_drain() {
+fn folding_gives_up_where_every_row_is_a_new_group_and_tries_again_after_some_drains() {
     let mut fold = Fold::new(&window_plan(), 1);
     let unique: Vec<String> = (0..100_000).map(|i| i.to_string()).collect();
     let page = |i: usize| (Some(5), Some(unique[i].as_str()), Some(1));
@@ -317,6 +318,10 @@ fn folding_gives_up_where_every_row_is_a_new_group_until_the_next_drain() {
         "two rows are passed through"
     );
     assert_eq!(drained[0].1.rows.iter().sum::<u64>(), 100_002);
+    for _ in 1..VERDICT_DRAINS {
+        process(&mut fold, &batch(100_002, &[page(7), page(7)]));
+        assert_eq!(drain(&mut fold).len(), 2, "the verdict still holds");
+    }
     process(&mut fold, &batch(100_002, &[page(7), page(7)]));
     assert_eq!(drain(&mut fold), ["10 7 2 100002..100003 2 2"]);
 }

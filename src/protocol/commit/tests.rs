@@ -13,11 +13,17 @@ fn fact(word: &str) -> Fact {
             _ => Error::Refused { call: "c", message },
         }
     };
-    let ended = |outcome, disturbed, ms| Fact::Ended { outcome, disturbed, took: Duration::from_millis(ms) };
+    let ended = |outcome, disturbed, ms| Fact::Ended {
+        outcome,
+        disturbed,
+        took: Duration::from_millis(ms),
+    };
     match word {
         "done" => Fact::Done,
         "owned" => Fact::Owned,
-        "not-owned" => Fact::NotOwned(Breach::NotOwned { task: crate::protocol::TaskId::new("s", 0) }),
+        "not-owned" => Fact::NotOwned(Breach::NotOwned {
+            task: crate::protocol::TaskId::new("s", 0),
+        }),
         "committed" => ended(Outcome::Committed, false, 3),
         "committed-slowly" => ended(Outcome::Committed, false, 1500),
         "committed-disturbed" => ended(Outcome::Committed, true, 3),
@@ -35,10 +41,19 @@ fn play(script: &str) -> String {
     }
     match next {
         Next::Do(action) => format!("{action:?}"),
-        Next::Ended(Verdict::Committed { replace_producer, owned }) => {
-            format!("committed replace={replace_producer} owned={}", owned.is_ok())
+        Next::Ended(Verdict::Committed {
+            replace_producer,
+            owned,
+        }) => {
+            format!(
+                "committed replace={replace_producer} owned={}",
+                owned.is_ok()
+            )
         }
-        Next::Ended(Verdict::Aborted { cause, replace_producer }) => {
+        Next::Ended(Verdict::Aborted {
+            cause,
+            replace_producer,
+        }) => {
             format!("aborted {} replace={replace_producer}", cause.label())
         }
         Next::Ended(Verdict::Unknown(_)) => "unknown".into(),
@@ -54,23 +69,50 @@ fn answers_lead_to_the_next_step() {
         ("done done owned", "SendOffsets"),
         ("done done owned done", "EndTxn"),
         ("done done owned done committed", "CheckAgain"),
-        ("done done owned done committed owned", "committed replace=false owned=true"),
-        ("done done owned done committed not-owned", "committed replace=false owned=false"),
-        ("done done owned done committed-slowly owned", "committed replace=true owned=true"),
-        ("done done owned done committed-disturbed owned", "committed replace=true owned=true"),
+        (
+            "done done owned done committed owned",
+            "committed replace=false owned=true",
+        ),
+        (
+            "done done owned done committed not-owned",
+            "committed replace=false owned=false",
+        ),
+        (
+            "done done owned done committed-slowly owned",
+            "committed replace=true owned=true",
+        ),
+        (
+            "done done owned done committed-disturbed owned",
+            "committed replace=true owned=true",
+        ),
         ("done done owned done unknown", "unknown"),
         ("done done owned done fenced", "unknown"),
         ("done done owned done fatal", "unknown"),
         ("done done owned done retriable", "unknown"),
         ("done done owned done abortable", "Abort"),
-        ("done done owned done abortable done", "aborted broker replace=false"),
+        (
+            "done done owned done abortable done",
+            "aborted broker replace=false",
+        ),
         ("done done owned done abortable fatal", "unknown"),
         ("done done owned retriable", "SendOffsets"),
-        ("done done owned abortable done", "aborted broker replace=false"),
-        ("done done owned fenced", "aborted fenced_or_fatal replace=true"),
+        (
+            "done done owned abortable done",
+            "aborted broker replace=false",
+        ),
+        (
+            "done done owned fenced",
+            "aborted fenced_or_fatal replace=true",
+        ),
         ("done done not-owned", "Abort"),
-        ("done done not-owned done", "aborted not_owned replace=false"),
-        ("done done not-owned fatal", "aborted not_owned replace=true"),
+        (
+            "done done not-owned done",
+            "aborted not_owned replace=false",
+        ),
+        (
+            "done done not-owned fatal",
+            "aborted not_owned replace=true",
+        ),
         ("refused done", "aborted refused replace=false"),
         ("done abortable fatal", "aborted broker replace=true"),
         ("done fenced", "aborted fenced_or_fatal replace=true"),
@@ -82,15 +124,21 @@ fn answers_lead_to_the_next_step() {
 
 #[test]
 fn a_call_that_is_retriable_for_ever_is_aborted() {
-    let script = format!("done done owned {}", "retriable ".repeat(MAX_RETRIES as usize + 1));
+    let script = format!(
+        "done done owned {}",
+        "retriable ".repeat(MAX_RETRIES as usize + 1)
+    );
     assert_eq!(play(&script), "Abort");
 }
 
 #[test]
 fn two_aborts_in_a_row_commit_one_by_one_and_a_rebalance_does_not_count() {
     let mut streak = Streak::default();
-    let broker = Cause::Broker { message: String::new(), reaction: Reaction::Abort };
-    let moved = Cause::NotOwned(Breach::NotAMember { member_id: String::new(), generation: -1 });
+    let broker = Cause::plain(String::new(), Reaction::Abort);
+    let moved = Cause::NotOwned(Breach::NotAMember {
+        member_id: String::new(),
+        generation: -1,
+    });
     streak.aborted(&broker);
     streak.aborted(&moved);
     assert!(!streak.one_by_one());

@@ -17,25 +17,53 @@ fn claimant() -> Claimant {
 }
 
 fn facts(by: &str, complete_from: i64) -> Facts {
-    let changelog = Some(ChangelogFacts { complete_from, ..ChangelogFacts::default() });
-    Facts { transactional_id: by.into(), changelog, ..sample() }
+    let changelog = Some(ChangelogFacts {
+        complete_from,
+        ..ChangelogFacts::default()
+    });
+    Facts {
+        transactional_id: by.into(),
+        changelog,
+        ..sample()
+    }
 }
 
 fn offset(facts: &Facts) -> CommittedOffset {
-    CommittedOffset { at: TopicPartition::new("in", 0), offset: facts.position, metadata: facts.to_metadata() }
+    CommittedOffset {
+        at: TopicPartition::new("in", 0),
+        offset: facts.position,
+        metadata: facts.to_metadata(),
+    }
 }
 
 fn log(start: i64, stable: i64, high: i64) -> LogRange {
-    LogRange { start, stable, high }
+    LogRange {
+        start,
+        stable,
+        high,
+    }
 }
 
 fn view(offsets: Offsets, changelog: LogRange, members: &[&str]) -> View {
-    let members = members.iter().map(|m| GroupMember { member_id: format!("{m}-x"), client_id: (*m).into() }).collect();
-    View { offsets, changelog: Some(changelog), written: vec![], members }
+    let members = members
+        .iter()
+        .map(|m| GroupMember {
+            member_id: format!("{m}-x"),
+            client_id: (*m).into(),
+        })
+        .collect();
+    View {
+        offsets,
+        changelog: Some(changelog),
+        written: vec![],
+        members,
+    }
 }
 
 fn unstable(by: &str) -> Offsets {
-    Offsets::Unstable { last: Some(offset(&facts(by, 0))) }
+    Offsets::Unstable {
+        last: Some(offset(&facts(by, 0))),
+    }
 }
 
 fn stable(by: &str) -> Offsets {
@@ -51,8 +79,14 @@ fn check(script: &[(u64, View, &str)]) {
             Decision::Settle { transactional_id } => format!("settle {transactional_id}"),
             Decision::Begin => "begin".into(),
             Decision::Resume { facts } => format!("resume {}", facts.position),
-            Decision::Restore { facts, barrier, .. } => format!("restore to {barrier} facts={}", facts.is_some()),
-            Decision::Refuse(refusal) => format!("{refusal:?}").split([' ', '(']).next().unwrap_or("").to_string(),
+            Decision::Restore { facts, barrier, .. } => {
+                format!("restore to {barrier} facts={}", facts.is_some())
+            }
+            Decision::Refuse(refusal) => format!("{refusal:?}")
+                .split([' ', '('])
+                .next()
+                .unwrap_or("")
+                .to_string(),
         };
         assert_eq!(&decision, expected, "at {ms} ms");
     }
@@ -60,7 +94,11 @@ fn check(script: &[(u64, View, &str)]) {
 
 #[test]
 fn a_quiet_log_and_stable_offsets_restore_at_once() {
-    check(&[(0, view(stable(W1), log(0, 9, 9), &["w2"]), "restore to 9 facts=true")]);
+    check(&[(
+        0,
+        view(stable(W1), log(0, 9, 9), &["w2"]),
+        "restore to 9 facts=true",
+    )]);
 }
 
 #[test]
@@ -71,14 +109,22 @@ fn a_dead_owners_transaction_is_settled_once_and_then_waited_for() {
         (100, dead(), "wait"),
         (250, dead(), "settle app-w1-0"),
         (300, dead(), "wait"),
-        (400, view(stable(W1), log(0, 10, 10), &["w2"]), "restore to 10 facts=true"),
+        (
+            400,
+            view(stable(W1), log(0, 10, 10), &["w2"]),
+            "restore to 10 facts=true",
+        ),
     ]);
 }
 
 #[test]
 fn stable_offsets_do_not_mean_that_the_old_transaction_is_over() {
     let dead = || view(stable(W1), log(0, 5, 9), &["w2"]);
-    check(&[(0, dead(), "wait"), (250, dead(), "settle app-w1-0"), (300, dead(), "wait")]);
+    check(&[
+        (0, dead(), "wait"),
+        (250, dead(), "settle app-w1-0"),
+        (300, dead(), "wait"),
+    ]);
 }
 
 #[test]
@@ -94,30 +140,80 @@ fn written_partitions_are_a_sign_that_settles_but_never_blocks_for_long() {
     let seen = |members: &[&str]| View {
         changelog: None,
         written: vec![log(0, 5, 9)],
-        ..view(Offsets::Stable(Some(offset(&sample_by(W1)))), log(0, 0, 0), members)
+        ..view(
+            Offsets::Stable(Some(offset(&sample_by(W1)))),
+            log(0, 0, 0),
+            members,
+        )
     };
-    check(&[(0, seen(&["w2"]), "wait"), (250, seen(&["w2"]), "settle app-w1-0"), (300, seen(&["w2"]), "resume 1234")]);
+    check(&[
+        (0, seen(&["w2"]), "wait"),
+        (250, seen(&["w2"]), "settle app-w1-0"),
+        (300, seen(&["w2"]), "resume 1234"),
+    ]);
     check(&[(0, seen(&["w1", "w2"]), "resume 1234")]);
 }
 
 fn sample_by(by: &str) -> Facts {
-    Facts { transactional_id: by.into(), ..sample() }
+    Facts {
+        transactional_id: by.into(),
+        ..sample()
+    }
 }
 
 #[test]
 fn nothing_committed_begins_and_gone_offsets_go_on_from_the_log() {
     check(&[(0, view(Offsets::Stable(None), log(0, 0, 0), &[]), "begin")]);
-    check(&[(0, view(Offsets::Stable(None), log(0, 7, 7), &[]), "restore to 7 facts=false")]);
+    check(&[(
+        0,
+        view(Offsets::Stable(None), log(0, 7, 7), &[]),
+        "restore to 7 facts=false",
+    )]);
 }
 
 #[test]
 fn what_cannot_be_gone_on_from_is_refused_by_name() {
     let with = |facts: Facts, range| view(Offsets::Stable(Some(offset(&facts))), range, &[]);
-    let foreign = CommittedOffset { metadata: String::new(), ..offset(&sample()) };
-    check(&[(0, view(Offsets::Stable(Some(foreign)), log(0, 7, 7), &[]), "ForeignOffset")]);
-    check(&[(0, with(Facts { fingerprint: 1, ..sample() }, log(0, 7, 7)), "OtherPlan")]);
-    check(&[(0, with(Facts { topic_id: Some("x".into()), ..sample() }, log(0, 7, 7)), "TopicRecreated")]);
-    check(&[(0, with(facts(W1, 3), log(4, 7, 7)), "LostState")]);
+    let foreign = CommittedOffset {
+        metadata: String::new(),
+        ..offset(&sample())
+    };
+    check(&[(
+        0,
+        view(Offsets::Stable(Some(foreign)), log(0, 7, 7), &[]),
+        "ForeignOffset",
+    )]);
+    check(&[(
+        0,
+        with(
+            Facts {
+                fingerprint: 1,
+                ..sample()
+            },
+            log(0, 7, 7),
+        ),
+        "OtherPlan",
+    )]);
+    check(&[(
+        0,
+        with(
+            Facts {
+                topic_id: Some("x".into()),
+                ..sample()
+            },
+            log(0, 7, 7),
+        ),
+        "TopicRecreated",
+    )]);
+    check(&[(
+        0,
+        with(facts(W1, 3), log(4, 7, 7)),
+        "restore to 7 facts=true",
+    )]);
     check(&[(0, with(facts(W1, 8), log(4, 7, 7)), "LostState")]);
-    check(&[(0, with(facts(W1, 4), log(4, 7, 7)), "restore to 7 facts=true")]);
+    check(&[(
+        0,
+        with(facts(W1, 4), log(4, 7, 7)),
+        "restore to 7 facts=true",
+    )]);
 }

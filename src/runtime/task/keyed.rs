@@ -44,7 +44,11 @@ pub struct KeyedInput {
 }
 
 impl KeyedInput {
-    pub fn new(plan: &WindowInput, changelog: TopicPartition, store: Box<dyn Store>) -> Result<Self> {
+    pub fn new(
+        plan: &WindowInput,
+        changelog: TopicPartition,
+        store: Box<dyn Store>,
+    ) -> Result<Self> {
         let node: Arc<str> = plan.window.node.as_str().into();
         let operator = WindowOperator::open(&plan.window, store.as_ref(), &node)?;
         Ok(KeyedInput {
@@ -64,8 +68,14 @@ impl KeyedInput {
     }
 
     /// Goes on from committed facts; `last_block` is where the replayed changelog ended.
+    ///
+    /// A refresh cycle of the owner before is given up: its slices came from a store that was saved at the cycle's begin, and ours was
+    /// not. The next save begins another.
     pub fn resume(&mut self, facts: ChangelogFacts, last_block: Option<SavedPosition>) {
-        self.refresh = Refresh::new(facts);
+        self.refresh = Refresh::new(ChangelogFacts {
+            cycle: None,
+            ..facts
+        });
         self.last_block = last_block;
     }
 
@@ -84,18 +94,37 @@ impl KeyedInput {
             offset: fetch.offset(index),
             message,
         };
-        let Some(bytes) = fetch.value(index) else { return Err(damaged("a record without value".into())) };
-        let (header, body) = block::decode(bytes, &self.states).map_err(|e| damaged(e.to_string()))?;
-        let Body::Partials(partials) = body else { return Err(damaged("changes stand where partials belong".into())) };
-        let Some(sub) = self.producers.iter().position(|p| *p == header.sub_topology) else {
-            return Err(damaged(format!("written by {}, which this topology does not know", header.sub_topology)));
+        let Some(bytes) = fetch.value(index) else {
+            return Err(damaged("a record without value".into()));
         };
-        self.operator.merge(&header, partials, self.store.as_ref(), counts, &mut self.scratch)?;
+        let (header, body) =
+            block::decode(bytes, &self.states).map_err(|e| damaged(e.to_string()))?;
+        let Body::Partials(partials) = body else {
+            return Err(damaged("changes stand where partials belong".into()));
+        };
+        let Some(sub) = self
+            .producers
+            .iter()
+            .position(|p| *p == header.sub_topology)
+        else {
+            return Err(damaged(format!(
+                "written by {}, which this topology does not know",
+                header.sub_topology
+            )));
+        };
+        self.operator.merge(
+            &header,
+            partials,
+            self.store.as_ref(),
+            counts,
+            &mut self.scratch,
+        )?;
         rejects.add_all(&self.node, &mut self.scratch);
         if header.part + 1 == header.parts {
             let said = Heard::from_header(header.watermark, header.idle);
             time.hear((sub as u32, header.partition), header.producers, said);
-            self.operator.advance(time.watermark(self.producers.len() as u32));
+            self.operator
+                .advance(time.watermark(self.producers.len() as u32));
             if self.ended(time) {
                 self.operator.close_all();
             }
@@ -113,8 +142,15 @@ impl KeyedInput {
     }
 
     /// The next rows of closed windows.
-    pub fn fire(&mut self, rows: usize, counts: &mut NodeCounts, rejects: &mut RejectWriter) -> Result<Option<Batch>> {
-        let batch = self.operator.fire(rows, self.store.as_ref(), counts, &mut self.scratch)?;
+    pub fn fire(
+        &mut self,
+        rows: usize,
+        counts: &mut NodeCounts,
+        rejects: &mut RejectWriter,
+    ) -> Result<Option<Batch>> {
+        let batch = self
+            .operator
+            .fire(rows, self.store.as_ref(), counts, &mut self.scratch)?;
         rejects.add_all(&self.node, &mut self.scratch);
         Ok(batch)
     }
@@ -158,7 +194,13 @@ impl KeyedInput {
     }
 
     /// Writes the blocks of one commit to the changelog; `facts` stand in the last one.
-    pub fn write(&mut self, header: &Header, mut changes: Changes, facts: &Facts, outbox: &mut Outbox) -> Result<()> {
+    pub fn write(
+        &mut self,
+        header: &Header,
+        mut changes: Changes,
+        facts: &Facts,
+        outbox: &mut Outbox,
+    ) -> Result<()> {
         changes.facts = Some(facts.encode());
         for bytes in block::encode_changes(header, &changes, BLOCK_LIMIT) {
             outbox.send_block(Outgoing {
@@ -179,7 +221,11 @@ impl KeyedInput {
             self.refresh = refresh;
         }
         if let Some(offset) = blocks.get(&self.changelog) {
-            self.last_block = Some(SavedPosition { offset: *offset, epoch: facts.epoch, nonce: facts.nonce });
+            self.last_block = Some(SavedPosition {
+                offset: *offset,
+                epoch: facts.epoch,
+                nonce: facts.nonce,
+            });
         }
     }
 
@@ -192,7 +238,9 @@ impl KeyedInput {
     /// Writes unsaved rows into the store, between two commits; `min_log_bytes` is the length of log that is worth a
     /// refresh cycle.
     pub fn save(&mut self, evict: bool, min_log_bytes: u64) -> Result<()> {
-        let Some(position) = self.last_block else { return Ok(()) };
+        let Some(position) = self.last_block else {
+            return Ok(());
+        };
         if self.operator.bytes().1 > 0 || self.store.position()? != Some(position) {
             self.operator.save(&self.node, self.store.as_mut())?;
             self.store.set_position(position)?;

@@ -7,6 +7,7 @@
 //! Invariant: `working` runs ahead of `committed` only while a transaction is open; `committed` is what Kafka has
 //! acknowledged. A task does no I/O but through the outbox and its store, and reads no clock.
 
+mod commit;
 pub mod keyed;
 pub mod nodes;
 pub mod rejects;
@@ -14,8 +15,6 @@ pub mod restore;
 pub mod sink;
 pub mod source;
 
-use crate::batch::Cause;
-use crate::broker::CommittedOffset;
 use crate::fetch::{Fetch, TopicPartition};
 use crate::operator::NodeCounts;
 use crate::protocol::TaskId;
@@ -23,15 +22,14 @@ use crate::protocol::facts::{BoundedRun, Counts, EventTime, Facts};
 use crate::protocol::ownership::Taken;
 use crate::runtime::error::Result;
 use crate::runtime::outbox::Outbox;
-use crate::state::block::Header;
 use crate::time::watermark::{Heard, UNKNOWN};
-use keyed::{BLOCK_LIMIT, KeyedInput};
+pub use commit::Sealing;
+use keyed::KeyedInput;
 use nodes::{Nodes, Surroundings};
 use rejects::{RejectTarget, RejectWriter};
 use restore::Restore;
 use source::SourceInput;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The broker forgets offsets of topics that nobody subscribes to after seven days: quiet tasks commit anew before.
@@ -43,7 +41,7 @@ const FIRE_ROWS: usize = 16_384;
 pub enum Phase {
     /// The takeover asks Kafka for its position.
     Positioning,
-    Restoring(Restore),
+    Restoring(Box<Restore>),
     /// Ready to run once its first commit has claimed it.
     Claiming,
     Running,
@@ -65,7 +63,7 @@ impl Phase {
 
 /// What feeds a task.
 pub enum Input {
-    Source(SourceInput),
+    Source(Box<SourceInput>),
     Keyed(Box<KeyedInput>),
 }
 
@@ -89,15 +87,6 @@ impl Progress {
     }
 }
 
-/// Who seals, with which numbers.
-pub struct Sealing<'a> {
-    pub transactional_id: &'a str,
-    pub member_id: &'a str,
-    pub nonce: u64,
-    /// Tasks of this task's sub-topology.
-    pub producers: u32,
-}
-
 pub struct Task {
     pub id: TaskId,
     pub taken: Taken,
@@ -118,6 +107,10 @@ pub struct Task {
     dirty: bool,
     /// How far the reader has come, control records included.
     read_to: i64,
+    /// The reader stands at the broker's end, and nothing came since.
+    end_seen: Option<i64>,
+    /// It had stood there, but an open transaction has moved the end.
+    behind: bool,
     /// Whether this process runs `--until-end`.
     bounded: bool,
     pending: VecDeque<(Fetch, usize)>,
@@ -151,6 +144,8 @@ impl Task {
             sealed: None,
             dirty: false,
             read_to: 0,
+            end_seen: None,
+            behind: false,
             bounded: false,
             pending: VecDeque::new(),
             rejects: RejectWriter::default(),
@@ -198,16 +193,27 @@ impl Task {
 
     /// What the task would tell its shards.
     fn heard(&self) -> Heard {
-        let ended = self.has_finished();
+        let run = self.working.run.as_ref();
+        let ended = run.filter(|_| self.has_finished()).map(|run| run.number);
         match (&self.input, &self.working.time) {
-            (Input::Source(source), EventTime::Source(time)) => {
-                Heard { watermark: time.watermark(source.out_of_orderness()), idle: time.idle, ended }
-            }
+            (Input::Source(source), EventTime::Source(time)) => Heard {
+                watermark: time.watermark(source.out_of_orderness()),
+                idle: time.idle,
+                ended,
+            },
             (Input::Keyed(keyed), EventTime::Producers(time)) => {
                 let idle = keyed.idle(time) && !keyed.operator.firing();
-                Heard { watermark: keyed.operator.forwarded(), idle, ended }
+                Heard {
+                    watermark: keyed.operator.forwarded(),
+                    idle,
+                    ended,
+                }
             }
-            _ => Heard { watermark: UNKNOWN, idle: false, ended },
+            _ => Heard {
+                watermark: UNKNOWN,
+                idle: false,
+                ended,
+            },
         }
     }
 
@@ -222,11 +228,23 @@ impl Task {
             return;
         }
         let over = match (&self.input, &self.working.time) {
-            (Input::Source(_), _) => self.working.run.as_ref().and_then(|r| r.end).is_some_and(|end| self.read_to >= end),
-            (Input::Keyed(keyed), EventTime::Producers(time)) => keyed.ended(time) && !keyed.operator.firing(),
+            (Input::Source(_), _) => self
+                .working
+                .run
+                .as_ref()
+                .and_then(|r| r.end)
+                .is_some_and(|end| self.read_to >= end),
+            (Input::Keyed(keyed), EventTime::Producers(time)) => {
+                keyed.ended(time) && !keyed.operator.firing()
+            }
             _ => false,
         };
-        if let Some(run) = self.working.run.as_mut().filter(|run| over && !run.finished) {
+        if let Some(run) = self
+            .working
+            .run
+            .as_mut()
+            .filter(|run| over && !run.finished)
+        {
             run.finished = true;
             self.dirty = true;
         }
@@ -249,13 +267,23 @@ impl Task {
 
     /// Memory of the open transaction: folds and changes.
     pub fn transaction_bytes(&self) -> usize {
-        let changes = if let Input::Keyed(keyed) = &self.input { keyed.operator.changed_bytes() } else { 0 };
+        let changes = if let Input::Keyed(keyed) = &self.input {
+            keyed.operator.changed_bytes()
+        } else {
+            0
+        };
         self.nodes.bytes() + changes
     }
 
     /// Takes fetched records; those that were processed already are dropped.
     pub fn enqueue(&mut self, fetch: Fetch) {
-        let next = self.pending.back().and_then(|(f, _)| f.next_offset()).unwrap_or(self.working.position);
+        self.end_seen = None;
+        self.read_to = self.read_to.max(fetch.next_offset().unwrap_or(0));
+        let next = self
+            .pending
+            .back()
+            .and_then(|(f, _)| f.next_offset())
+            .unwrap_or(self.working.position);
         let first = fetch.first_from(next.max(self.working.position));
         if first < self.bound(&fetch) {
             self.pending.push_back((fetch, first));
@@ -264,7 +292,13 @@ impl Task {
 
     /// Records of the fetch that belong to this run.
     fn bound(&self, fetch: &Fetch) -> usize {
-        match self.working.run.as_ref().filter(|run| !run.finished).and_then(|run| run.end) {
+        match self
+            .working
+            .run
+            .as_ref()
+            .filter(|run| !run.finished)
+            .and_then(|run| run.end)
+        {
             Some(end) => fetch.first_from(end),
             None if self.has_finished() => 0,
             None => fetch.len(),
@@ -272,7 +306,12 @@ impl Task {
     }
 
     /// Processes what waits, until nothing does or windows fire.
-    pub fn process(&mut self, wall_ms: i64, target: &RejectTarget<'_>, outbox: &mut Outbox) -> Result<()> {
+    pub fn process(
+        &mut self,
+        wall_ms: i64,
+        target: &RejectTarget<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<()> {
         while !self.firing()
             && let Some((fetch, first)) = self.pending.pop_front()
         {
@@ -287,20 +326,34 @@ impl Task {
         Ok(())
     }
 
-    fn process_source(&mut self, fetch: Fetch, first: usize, wall_ms: i64, outbox: &mut Outbox) -> Result<()> {
+    fn process_source(
+        &mut self,
+        fetch: Fetch,
+        first: usize,
+        wall_ms: i64,
+        outbox: &mut Outbox,
+    ) -> Result<()> {
         let bound = self.bound(&fetch);
-        let (Input::Source(source), EventTime::Source(time)) = (&mut self.input, &mut self.working.time) else {
+        let (Input::Source(source), EventTime::Source(time)) =
+            (&mut self.input, &mut self.working.time)
+        else {
             return Ok(());
         };
-        let Some(last) = bound.checked_sub(1) else { return Ok(()) };
+        let Some(last) = bound.checked_sub(1) else {
+            return Ok(());
+        };
         let next = fetch.offset(last) + 1;
         let taken = source.take(fetch, first..bound, time, wall_ms, &mut self.rejects);
         let counts = &mut self.working.counts;
         counts.records += taken.records;
         counts.rejected += taken.rejected;
         if let Some(batch) = taken.batch {
-            let mut around =
-                Surroundings { wall_ms, outbox, rejects: &mut self.rejects, counts: counts.nodes.as_mut_slice() };
+            let mut around = Surroundings {
+                wall_ms,
+                outbox,
+                rejects: &mut self.rejects,
+                counts: counts.nodes.as_mut_slice(),
+            };
             self.nodes.process(&batch, &mut around)?;
         }
         self.working.position = next;
@@ -309,10 +362,18 @@ impl Task {
     }
 
     fn process_block(&mut self, fetch: Fetch, index: usize) -> Result<()> {
-        let (Input::Keyed(keyed), EventTime::Producers(time)) = (&mut self.input, &mut self.working.time) else {
+        let (Input::Keyed(keyed), EventTime::Producers(time)) =
+            (&mut self.input, &mut self.working.time)
+        else {
             return Ok(());
         };
-        keyed.take(&fetch, index, time, &mut self.working.counts.window, &mut self.rejects)?;
+        keyed.take(
+            &fetch,
+            index,
+            time,
+            &mut self.working.counts.window,
+            &mut self.rejects,
+        )?;
         self.working.counts.records += 1;
         self.working.position = fetch.offset(index) + 1;
         if index + 1 < fetch.len() {
@@ -322,8 +383,15 @@ impl Task {
     }
 
     /// Emits a chunk of closed windows; returns whether more wait.
-    pub fn fire(&mut self, wall_ms: i64, target: &RejectTarget<'_>, outbox: &mut Outbox) -> Result<bool> {
-        let Input::Keyed(keyed) = &mut self.input else { return Ok(false) };
+    pub fn fire(
+        &mut self,
+        wall_ms: i64,
+        target: &RejectTarget<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<bool> {
+        let Input::Keyed(keyed) = &mut self.input else {
+            return Ok(false);
+        };
         if !keyed.operator.firing() {
             return Ok(false);
         }
@@ -331,8 +399,12 @@ impl Task {
         let counts = &mut self.working.counts;
         let mut fired = NodeCounts::default();
         if let Some(batch) = keyed.fire(FIRE_ROWS, &mut fired, &mut self.rejects)? {
-            let mut around =
-                Surroundings { wall_ms, outbox, rejects: &mut self.rejects, counts: counts.nodes.as_mut_slice() };
+            let mut around = Surroundings {
+                wall_ms,
+                outbox,
+                rejects: &mut self.rejects,
+                counts: counts.nodes.as_mut_slice(),
+            };
             self.nodes.process(&batch, &mut around)?;
         }
         counts.fired.add(&fired);
@@ -342,120 +414,33 @@ impl Task {
 
     /// The reader reached the end of the input; `caught_up` says that it is the broker's end as well.
     pub fn at_end(&mut self, offset: i64, caught_up: bool, elapsed: Duration) {
-        let waiting = !self.pending.is_empty();
         // Control records at the end of the log are read, but no position of ours.
         self.read_to = self.read_to.max(offset);
-        if let Input::Source(source) = &mut self.input {
-            source.at_end(caught_up && !waiting, elapsed);
+        // The end is told once: records of the same poll may still wait to be processed.
+        self.end_seen = caught_up.then_some(offset);
+        self.rest(elapsed);
+    }
+
+    /// The broker's end has moved beyond where the reader stands: a transaction is open there. No end is told for that.
+    pub fn left_behind(&mut self, high: i64) {
+        if self.end_seen.is_some_and(|end| end < high) {
+            self.end_seen = None;
+            self.behind = true;
+        } else if self.behind && self.read_to >= high {
+            self.behind = false;
+            self.end_seen = Some(high);
         }
     }
 
     /// Looks whether the input has become idle.
     pub fn rest(&mut self, elapsed: Duration) {
-        if let (Input::Source(source), EventTime::Source(time)) = (&self.input, &mut self.working.time)
-            && self.pending.is_empty()
+        let at_end = self.pending.is_empty() && self.end_seen.is_some();
+        let finished = self.has_finished();
+        if let (Input::Source(source), EventTime::Source(time)) =
+            (&mut self.input, &mut self.working.time)
         {
-            self.dirty |= source.rest(time, elapsed);
+            source.at_end(at_end, elapsed);
+            self.dirty |= !finished && source.rest(time, elapsed);
         }
-    }
-
-    /// Produces everything of the task that the transaction still lacks.
-    pub fn seal(&mut self, by: &Sealing<'_>, outbox: &mut Outbox) -> Result<()> {
-        let heard = self.heard();
-        let header = Header {
-            fingerprint: self.committed.fingerprint,
-            sub_topology: self.id.sub_topology.to_string(),
-            partition: self.id.partition,
-            producers: by.producers,
-            epoch: self.committed.epoch + 1,
-            nonce: by.nonce,
-            watermark: heard.header_watermark(),
-            idle: heard.idle,
-            part: 0,
-            parts: 1,
-        };
-        if let (Input::Source(source), EventTime::Source(time)) = (&self.input, &mut self.working.time) {
-            time.tell(source.out_of_orderness());
-        }
-        let sent = self.nodes.seal(&header, BLOCK_LIMIT, outbox)?;
-        for (total, sent) in self.working.counts.sent.iter_mut().zip(sent) {
-            *total += sent;
-        }
-        let changes = match &mut self.input {
-            Input::Keyed(keyed) => Some(keyed.changes()?),
-            Input::Source(_) => None,
-        };
-        let facts = self.next_facts(by);
-        if let (Input::Keyed(keyed), Some(changes)) = (&mut self.input, changes) {
-            keyed.write(&header, changes, &facts, outbox)?;
-        }
-        self.sealed = Some(facts);
-        Ok(())
-    }
-
-    fn next_facts(&mut self, by: &Sealing<'_>) -> Facts {
-        let changelog = match &mut self.input {
-            Input::Keyed(keyed) => Some(keyed.changelog_facts()),
-            Input::Source(_) => None,
-        };
-        let Progress { position, time, counts, run } = self.working.clone();
-        Facts {
-            transactional_id: by.transactional_id.to_string(),
-            member_id: by.member_id.to_string(),
-            epoch: self.committed.epoch + 1,
-            nonce: by.nonce,
-            position,
-            fingerprint: self.committed.fingerprint,
-            topic_id: self.committed.topic_id.clone(),
-            time,
-            counts,
-            changelog,
-            run,
-        }
-    }
-
-    /// The absolute position and facts, for the transaction; only after `seal`.
-    pub fn sealed_offset(&self) -> Option<CommittedOffset> {
-        let facts = self.sealed.as_ref()?;
-        Some(CommittedOffset { at: self.input_at.clone(), offset: facts.position, metadata: facts.to_metadata() })
-    }
-
-    /// Rejects by node and cause since the last call; asked when their transaction is committed.
-    pub fn take_reject_counts(&mut self) -> BTreeMap<(Arc<str>, Cause), u64> {
-        self.rejects.take_counts()
-    }
-
-    /// The transaction that carried the task is committed. Returns whether this was its claim.
-    pub fn committed(&mut self, blocks: &BTreeMap<TopicPartition, i64>, now: Duration) -> bool {
-        let Some(facts) = self.sealed.take() else { return false };
-        self.committed_at = now;
-        if let Input::Keyed(keyed) = &mut self.input {
-            keyed.committed(&facts, blocks);
-        }
-        self.nodes.committed();
-        self.committed = facts;
-        self.dirty = false;
-        let claimed = matches!(self.phase, Phase::Claiming);
-        if claimed {
-            self.phase = Phase::Running;
-        }
-        claimed
-    }
-
-    /// The open transaction is aborted: back to the committed state. The input must be read again from `position()`.
-    pub fn aborted(&mut self) {
-        self.sealed = None;
-        if let Input::Keyed(keyed) = &mut self.input {
-            keyed.aborted();
-        }
-        if let Input::Source(source) = &mut self.input {
-            source.at_end(false, Duration::ZERO);
-        }
-        self.nodes.aborted();
-        self.rejects.discard();
-        self.pending.clear();
-        self.working = Progress::of(&self.committed);
-        self.read_to = self.committed.position;
-        self.dirty = false;
     }
 }

@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 enum Kind {
     Map(MapOperator),
-    Fold(FoldNode),
-    Sink(SinkWriter),
+    Fold(Box<FoldNode>),
+    Sink(Box<SinkWriter>),
 }
 
 /// A fold and what it has told its shards.
@@ -64,18 +64,27 @@ impl Nodes {
         let nodes = sub.nodes.iter().map(|node| {
             let kind = match &node.kind {
                 NodeKind::Map(plan) => Kind::Map(MapOperator::new(plan)),
-                NodeKind::Sink(plan) => Kind::Sink(SinkWriter::new(plan, output(plan), partition)),
-                NodeKind::Fold(plan) => Kind::Fold(FoldNode {
+                NodeKind::Sink(plan) => {
+                    Kind::Sink(Box::new(SinkWriter::new(plan, output(plan), partition)))
+                }
+                NodeKind::Fold(plan) => Kind::Fold(Box::new(FoldNode {
                     fold: Fold::new(plan, shards),
                     topic: repartition(&plan.node),
                     shards,
                     told: None,
                     telling: None,
-                }),
+                })),
             };
-            NodeState { name: node.name.as_str().into(), from: node.from, kind }
+            NodeState {
+                name: node.name.as_str().into(),
+                from: node.from,
+                kind,
+            }
         });
-        Nodes { nodes: nodes.collect(), scratch: Vec::new() }
+        Nodes {
+            nodes: nodes.collect(),
+            scratch: Vec::new(),
+        }
     }
 
     /// Runs a batch of the sub-topology's input through every node.
@@ -83,7 +92,12 @@ impl Nodes {
         self.run(Edge::Input, batch, around)
     }
 
-    fn run(&mut self, edge: Edge, batch: &Batch, around: &mut Surroundings<'_>) -> broker::Result<()> {
+    fn run(
+        &mut self,
+        edge: Edge,
+        batch: &Batch,
+        around: &mut Surroundings<'_>,
+    ) -> broker::Result<()> {
         for index in 0..self.nodes.len() {
             if self.nodes[index].from == edge
                 && let Some(out) = self.step(index, batch, around)?
@@ -94,14 +108,25 @@ impl Nodes {
         Ok(())
     }
 
-    fn step(&mut self, index: usize, batch: &Batch, around: &mut Surroundings<'_>) -> broker::Result<Option<Batch>> {
+    fn step(
+        &mut self,
+        index: usize,
+        batch: &Batch,
+        around: &mut Surroundings<'_>,
+    ) -> broker::Result<Option<Batch>> {
         let node = &mut self.nodes[index];
         let counts = &mut around.counts[index];
         let mut out = None;
         match &mut node.kind {
             Kind::Map(map) => out = map.process(batch, counts, &mut self.scratch),
             Kind::Fold(node) => node.fold.process(batch, counts, &mut self.scratch),
-            Kind::Sink(sink) => sink.write(batch, around.wall_ms, counts, &mut self.scratch, around.outbox)?,
+            Kind::Sink(sink) => sink.write(
+                batch,
+                around.wall_ms,
+                counts,
+                &mut self.scratch,
+                around.outbox,
+            )?,
         }
         around.rejects.add_all(&node.name, &mut self.scratch);
         Ok(out)
@@ -109,17 +134,33 @@ impl Nodes {
 
     /// Memory that folds hold, in bytes.
     pub fn bytes(&self) -> usize {
-        self.nodes.iter().map(|n| if let Kind::Fold(f) = &n.kind { f.fold.bytes() } else { 0 }).sum()
+        self.nodes
+            .iter()
+            .map(|n| {
+                if let Kind::Fold(f) = &n.kind {
+                    f.fold.bytes()
+                } else {
+                    0
+                }
+            })
+            .sum()
     }
 
     /// Whether a commit would tell the shards something that they do not know: a watermark, idleness, a new producer.
     pub fn has_news(&self, now: Heard, producers: u32) -> bool {
         let now = Heard::from_header(now.header_watermark(), now.idle);
-        self.nodes.iter().any(|n| matches!(&n.kind, Kind::Fold(f) if f.told != Some((now, producers))))
+        self.nodes
+            .iter()
+            .any(|n| matches!(&n.kind, Kind::Fold(f) if f.told != Some((now, producers))))
     }
 
     /// Drains every fold into blocks of its repartition topic. Returns the rows sent, per fold.
-    pub fn seal(&mut self, header: &Header, limit: usize, outbox: &mut Outbox) -> broker::Result<Vec<u64>> {
+    pub fn seal(
+        &mut self,
+        header: &Header,
+        limit: usize,
+        outbox: &mut Outbox,
+    ) -> broker::Result<Vec<u64>> {
         let mut sent = Vec::new();
         for node in &mut self.nodes {
             if let Kind::Fold(fold) = &mut node.kind {
@@ -152,7 +193,10 @@ impl Nodes {
 
 impl FoldNode {
     fn seal(&mut self, header: &Header, limit: usize, outbox: &mut Outbox) -> broker::Result<u64> {
-        let now = (Heard::from_header(header.watermark, header.idle), header.producers);
+        let now = (
+            Heard::from_header(header.watermark, header.idle),
+            header.producers,
+        );
         let news = self.told != Some(now);
         let mut drained = self.fold.drain().into_iter().peekable();
         let mut sent = 0;

@@ -94,7 +94,12 @@ fn encode_reject(node: &str, reject: &Reject, target: &RejectTarget<'_>) -> Vec<
                 ..blank
             });
         }
-        RejectOrigin::Carried { sub_topology, partition, offset, record } => write(reject::Reject {
+        RejectOrigin::Carried {
+            sub_topology,
+            partition,
+            offset,
+            record,
+        } => write(reject::Reject {
             topic: Some(&place(sub_topology)),
             partition: Some(*partition),
             offset: Some(*offset),
@@ -103,13 +108,26 @@ fn encode_reject(node: &str, reject: &Reject, target: &RejectTarget<'_>) -> Vec<
             value: record.value.as_deref(),
             ..blank
         }),
-        RejectOrigin::Range { sub_topology, partition, first, last, rows } => write(reject::Reject {
+        RejectOrigin::Range {
+            sub_topology,
+            partition,
+            first,
+            last,
+            rows,
+        } => write(reject::Reject {
             topic: Some(&place(sub_topology)),
             partition: Some(*partition),
-            range: Some(reject::Range { rows: *rows as i64, first_offset: *first, last_offset: *last }),
+            range: Some(reject::Range {
+                rows: *rows as i64,
+                first_offset: *first,
+                last_offset: *last,
+            }),
             ..blank
         }),
-        RejectOrigin::Derived(known) => write(reject::Reject { derived: Some(known), ..blank }),
+        RejectOrigin::Derived(known) => write(reject::Reject {
+            derived: Some(known),
+            ..blank
+        }),
     }
     out
 }

@@ -10,8 +10,8 @@ use crate::fetch::Fetch;
 use crate::protocol::facts::Facts;
 use crate::protocol::replay::{Fault, Replay};
 use crate::runtime::error::{Result, TaskError};
+use crate::state::SavedPosition;
 use crate::state::block::{self, Body};
-use crate::state::{Error, SavedPosition};
 
 /// One restore under way.
 pub struct Restore {
@@ -26,6 +26,9 @@ pub struct Restore {
     /// Unsaved bytes beyond which the restored rows are written to the store.
     save_bytes: usize,
     pub blocks: u64,
+    /// The local store was good: only the log's tail is replayed.
+    pub from_store: bool,
+    log_start: i64,
 }
 
 impl Restore {
@@ -37,7 +40,10 @@ impl Restore {
         barrier: i64,
         save_bytes: usize,
     ) -> Result<Restore> {
-        let complete_from = facts.as_ref().and_then(|f| f.changelog.as_ref()).map_or(log.start, |c| c.complete_from);
+        let complete_from = facts
+            .as_ref()
+            .and_then(|f| f.changelog.as_ref())
+            .map_or(log.start, |c| c.complete_from);
         let store = keyed.store.position()?;
         let good = store.filter(|p| p.offset >= log.start && p.offset < barrier);
         let (position, replay) = match good {
@@ -47,11 +53,27 @@ impl Restore {
                     tracing::info!(task_node = %keyed.node, "the local store is not of this log any more: wiped, restoring from the log alone");
                 }
                 keyed.wipe()?;
+                if facts.is_some() && complete_from < log.start {
+                    return Err(TaskError::Lost(format!(
+                        "the changelog begins at offset {}, but its rows are complete only from {complete_from} on",
+                        log.start
+                    )));
+                }
                 (complete_from, Replay::from_log())
             }
         };
         let log_facts = None;
-        Ok(Restore { replay: Some(replay), barrier, facts, log_facts, position, save_bytes, blocks: 0 })
+        Ok(Restore {
+            replay: Some(replay),
+            barrier,
+            facts,
+            log_facts,
+            position,
+            save_bytes,
+            blocks: 0,
+            from_store: good.is_some(),
+            log_start: log.start,
+        })
     }
 
     /// Where the changelog is read from.
@@ -78,23 +100,40 @@ impl Restore {
         offset >= self.barrier
     }
 
+    /// Nothing was ever committed for the task: the log holds nothing but the remains of an aborted first claim.
+    pub fn never_committed(&self) -> bool {
+        self.facts.is_none() && self.blocks == 0 && self.log_start == 0
+    }
+
     fn block(&mut self, keyed: &mut KeyedInput, offset: i64, bytes: &[u8]) -> Result<()> {
-        let (header, body) = block::decode(bytes, &[])?;
-        let Body::Changes(changes) = body else {
-            return Err(Error::Damaged { what: "changelog", message: format!("no changes at offset {offset}") }.into());
+        // A block that cannot be read will not be better after a wipe: the log itself is damaged.
+        let lost = |message: String| {
+            TaskError::Lost(format!(
+                "block at offset {offset} of the changelog: {message}"
+            ))
         };
-        let Some(replay) = &mut self.replay else { return Ok(()) };
+        let (header, body) = block::decode(bytes, &[]).map_err(|e| lost(e.to_string()))?;
+        let Body::Changes(changes) = body else {
+            return Err(lost("it holds no changes".into()));
+        };
+        let Some(replay) = &mut self.replay else {
+            return Ok(());
+        };
         replay.on_block(offset, header.epoch, header.nonce)?;
         for change in changes.iter() {
-            let (_, change) = change?;
+            let (_, change) = change.map_err(|e| lost(e.to_string()))?;
             keyed.operator.restore(change)?;
         }
         if let Some(facts) = &changes.facts {
             let facts = Facts::decode(facts);
-            self.log_facts = Some(facts.map_err(|e| Error::Damaged { what: "facts", message: e.to_string() })?);
+            self.log_facts = Some(facts.map_err(|e| lost(e.to_string()))?);
         }
         if keyed.operator.bytes().1 > self.save_bytes {
-            let position = SavedPosition { offset, epoch: header.epoch, nonce: header.nonce };
+            let position = SavedPosition {
+                offset,
+                epoch: header.epoch,
+                nonce: header.nonce,
+            };
             keyed.save_at(position)?;
         }
         Ok(())
@@ -104,8 +143,18 @@ impl Restore {
     pub fn finish(mut self, keyed: &mut KeyedInput) -> Result<Facts> {
         let facts = self.facts.take().or(self.log_facts.take());
         let (Some(facts), Some(replay)) = (facts, self.replay.take()) else {
-            return Err(TaskError::Replay(Fault::Ends { found: None, wanted: 0 }));
+            return Err(TaskError::Replay(Fault::Ends {
+                found: None,
+                wanted: 0,
+            }));
         };
+        let complete_from = facts.changelog.as_ref().map_or(0, |c| c.complete_from);
+        if !self.from_store && complete_from < self.log_start {
+            return Err(TaskError::Lost(format!(
+                "the changelog begins at offset {}, but its rows are complete only from {complete_from} on",
+                self.log_start
+            )));
+        }
         let last = replay.finish(facts.epoch, facts.nonce)?;
         keyed.resume(facts.changelog.clone().unwrap_or_default(), Some(last));
         Ok(facts)

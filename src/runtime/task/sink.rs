@@ -47,9 +47,16 @@ impl SinkWriter {
         SinkWriter {
             topic: spec.topic.value.clone(),
             output,
-            encoder: JsonEncoder::new(&plan.schema, &plan.key, spec.timestamp_format, spec.decimals_as_string),
+            encoder: JsonEncoder::new(
+                &plan.schema,
+                &plan.key,
+                spec.timestamp_format,
+                spec.decimals_as_string,
+            ),
             keyed: !plan.key.is_empty(),
-            stamp: plan.time.filter(|_| spec.timestamp == SinkTimestamp::EventTime),
+            stamp: plan
+                .time
+                .filter(|_| spec.timestamp == SinkTimestamp::EventTime),
             values: Slab::default(),
             keys: Slab::default(),
             next: first,
@@ -72,13 +79,18 @@ impl SinkWriter {
         }
         counts.received += batch.len() as u64;
         for row in 0..batch.len() {
-            let key = (self.keyed && !self.encoder.null_key(&batch.columns, row)).then(|| self.keys.row(row));
+            let key = (self.keyed && !self.encoder.null_key(&batch.columns, row))
+                .then(|| self.keys.row(row));
             let value = self.values.row(row);
             let timestamp = self.stamp.and_then(|column| time_at(batch, column, row));
             let refused = refusal(&self.output, key, value, timestamp, wall_ms);
             if let Some(message) = refused {
                 counts.rejected += 1;
-                rejects.push(Reject { cause: Cause::Unwritable, message, origin: origin_of(batch, row) });
+                rejects.push(Reject {
+                    cause: Cause::Unwritable,
+                    message,
+                    origin: origin_of(batch, row),
+                });
                 continue;
             }
             counts.used += 1;
@@ -89,7 +101,13 @@ impl SinkWriter {
                     self.next
                 }
             };
-            outbox.send(Outgoing { topic: &self.topic, partition, key, value: Some(value), timestamp })?;
+            outbox.send(Outgoing {
+                topic: &self.topic,
+                partition,
+                key,
+                value: Some(value),
+                timestamp,
+            })?;
         }
         Ok(())
     }
@@ -105,21 +123,30 @@ fn refusal(
     let bytes = key.map_or(0, <[u8]>::len) + value.len() + RECORD_OVERHEAD;
     if bytes > output.max_bytes {
         let limit = output.max_bytes;
-        return Some(format!("the output record has {bytes} bytes, the topic takes {limit} (max.message.bytes)"));
+        return Some(format!(
+            "the output record has {bytes} bytes, the topic takes {limit} (max.message.bytes)"
+        ));
     }
     let ahead = timestamp.filter(|t| *t > wall_ms.saturating_add(STAMP_AHEAD_MS) || *t < 0)?;
-    Some(format!("the broker would refuse the record's timestamp {ahead}; `timestamp: wall_clock` avoids it"))
+    Some(format!(
+        "the broker would refuse the record's timestamp {ahead}; `timestamp: wall_clock` avoids it"
+    ))
 }
 
 fn time_at(batch: &Batch, column: usize, row: usize) -> Option<i64> {
     let array = batch.columns.column(column);
-    let times = array.as_any().downcast_ref::<PrimitiveArray<TimestampMillisecondType>>()?;
+    let times = array
+        .as_any()
+        .downcast_ref::<PrimitiveArray<TimestampMillisecondType>>()?;
     times.is_valid(row).then(|| times.value(row))
 }
 
 fn origin_of(batch: &Batch, row: usize) -> RejectOrigin {
     match &batch.origin {
-        Origin::Source { rows, records } => RejectOrigin::Record { rows: rows.clone(), record: records[row] },
+        Origin::Source { rows, records } => RejectOrigin::Record {
+            rows: rows.clone(),
+            record: records[row],
+        },
         Origin::Derived => RejectOrigin::Derived("a row of the output".into()),
     }
 }

@@ -45,7 +45,9 @@ impl SourceInput {
     }
 
     pub fn out_of_orderness(&self) -> i64 {
-        self.event_time.as_ref().map_or(0, |(_, spec)| spec.out_of_orderness_ms)
+        self.event_time
+            .as_ref()
+            .map_or(0, |(_, spec)| spec.out_of_orderness_ms)
     }
 
     /// Decodes the records of `range`. Rejects go to `rejects` at once.
@@ -67,23 +69,54 @@ impl SourceInput {
         let (kept, behind) = match &self.event_time {
             None => (None, Vec::new()),
             Some((column, spec)) => {
-                let decoded = Decoded { bad: Vec::new(), records: decoded.records.clone(), columns: decoded.columns.clone() };
-                check_times(*column, spec, &decoded, fetch.len(), time, wall_ms, &mut bad)
+                let decoded = Decoded {
+                    bad: Vec::new(),
+                    records: decoded.records.clone(),
+                    columns: decoded.columns.clone(),
+                };
+                check_times(
+                    *column,
+                    spec,
+                    &decoded,
+                    fetch.len(),
+                    time,
+                    wall_ms,
+                    &mut bad,
+                )
             }
         };
         let rows = Arc::new(SourceRows { fetch, behind });
         let rejected = bad.len() as u64;
         for bad in bad {
-            let origin = RejectOrigin::Record { rows: rows.clone(), record: bad.record };
-            rejects.add(&self.name, Reject { cause: bad.cause, message: bad.message, origin });
+            let origin = RejectOrigin::Record {
+                rows: rows.clone(),
+                record: bad.record,
+            };
+            rejects.add(
+                &self.name,
+                Reject {
+                    cause: bad.cause,
+                    message: bad.message,
+                    origin,
+                },
+            );
         }
         let (columns, kept_records) = match kept {
             None => (decoded.columns, decoded.records),
             Some(kept) => select(&decoded.columns, &decoded.records, &kept),
         };
-        let batch = (columns.num_rows() > 0)
-            .then(|| Batch { columns, origin: Origin::Source { rows, records: kept_records.into() } });
-        Taken { batch, records, rejected }
+        let batch = (columns.num_rows() > 0).then(|| Batch {
+            columns,
+            origin: Origin::Source {
+                rows,
+                records: kept_records.into(),
+            },
+        });
+        Taken {
+            batch,
+            records,
+            rejected,
+        }
     }
 
     /// The reader stands at the broker's end, or has left it.
@@ -97,7 +130,13 @@ impl SourceInput {
 
     /// Marks the partition idle when it was caught up for long enough. Returns whether that changed something.
     pub fn rest(&self, time: &mut SourceWatermark, elapsed: Duration) -> bool {
-        let Some(idle_after) = self.event_time.as_ref().and_then(|(_, spec)| spec.idle_after_ms) else { return false };
+        let Some(idle_after) = self
+            .event_time
+            .as_ref()
+            .and_then(|(_, spec)| spec.idle_after_ms)
+        else {
+            return false;
+        };
         let due = self.caught_up.is_some_and(|since| {
             elapsed.saturating_sub(since) >= Duration::from_millis(idle_after.max(0) as u64)
         });
@@ -121,10 +160,15 @@ fn check_times(
     bad: &mut Vec<Bad>,
 ) -> (Option<Vec<u32>>, Vec<bool>) {
     let array = decoded.columns.column(column);
-    let Some(times) = array.as_any().downcast_ref::<PrimitiveArray<TimestampMillisecondType>>() else {
+    let Some(times) = array
+        .as_any()
+        .downcast_ref::<PrimitiveArray<TimestampMillisecondType>>()
+    else {
         return (None, Vec::new());
     };
-    let latest = spec.valid_ahead_ms.map_or(i64::MAX, |ahead| wall_ms.saturating_add(ahead));
+    let latest = spec
+        .valid_ahead_ms
+        .map_or(i64::MAX, |ahead| wall_ms.saturating_add(ahead));
     let mut kept: Option<Vec<u32>> = None;
     let mut behind = Vec::new();
     for row in 0..times.len() {
@@ -132,7 +176,11 @@ fn check_times(
         if times.is_null(row) || at < spec.valid_from_ms || at > latest {
             kept.get_or_insert_with(|| (0..row as u32).collect());
             let message = describe(times.is_valid(row).then_some(at), spec, latest);
-            bad.push(Bad { record: decoded.records[row], cause: Cause::BadTimestamp, message });
+            bad.push(Bad {
+                record: decoded.records[row],
+                cause: Cause::BadTimestamp,
+                message,
+            });
             continue;
         }
         if time.observe(at, spec.out_of_orderness_ms) {
@@ -151,15 +199,24 @@ fn describe(at: Option<i64>, spec: &EventTimeSpec, latest: i64) -> String {
     match at {
         None => format!("event time column {column} is NULL"),
         Some(at) if at < spec.valid_from_ms => {
-            format!("event time {at} (column {column}) lies before event_time.valid.from = {}", spec.valid_from_ms)
+            format!(
+                "event time {at} (column {column}) lies before event_time.valid.from = {}",
+                spec.valid_from_ms
+            )
         }
-        Some(at) => format!("event time {at} (column {column}) lies past the wall clock + event_time.valid.ahead = {latest}"),
+        Some(at) => format!(
+            "event time {at} (column {column}) lies past the wall clock + event_time.valid.ahead = {latest}"
+        ),
     }
 }
 
 fn select(columns: &RecordBatch, records: &[u32], kept: &[u32]) -> (RecordBatch, Vec<u32>) {
     let indices = UInt32Array::from(kept.to_vec());
     // The indices come from the same batch: taking them cannot fail.
-    let columns = arrow_select::take::take_record_batch(columns, &indices).unwrap_or_else(|_| columns.slice(0, 0));
-    (columns, kept.iter().map(|row| records[*row as usize]).collect())
+    let columns = arrow_select::take::take_record_batch(columns, &indices)
+        .unwrap_or_else(|_| columns.slice(0, 0));
+    (
+        columns,
+        kept.iter().map(|row| records[*row as usize]).collect(),
+    )
 }

@@ -8,8 +8,8 @@ use crate::protocol::TaskId;
 use crate::protocol::commit::{Action, Cause, Commit, Fact, Next, Verdict};
 use crate::protocol::ownership::Breach;
 use crate::runtime::error::TaskError;
-use crate::runtime::telemetry;
 use crate::runtime::task::{Phase, Sealing};
+use crate::runtime::telemetry;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -33,7 +33,10 @@ impl Worker {
         let held: usize = self.tasks.values().map(|t| t.transaction_bytes()).sum();
         self.elapsed() >= self.next_commit
             || self.producer.bytes() + held >= tuning.commit_max_bytes
-            || self.tasks.values().any(|t| matches!(t.phase, Phase::Claiming))
+            || self.tasks.values().any(|t| {
+                matches!(t.phase, Phase::Claiming)
+                    && (!self.searching() || self.solo.as_ref() == Some(&t.id))
+            })
     }
 
     /// Commits every task that has something to say; nothing happens where none has.
@@ -41,7 +44,7 @@ impl Worker {
         let now = self.elapsed();
         self.next_commit = now + self.shared.tuning.commit_interval;
         self.park_recreated();
-        let one_by_one = self.streak.one_by_one();
+        let one_by_one = self.searching();
         let tasks: Vec<TaskId> = self
             .tasks
             .values()
@@ -63,12 +66,21 @@ impl Worker {
     pub(super) fn give_up(&mut self, cause: Cause, culprit: Option<(TaskId, TaskError)>) {
         let (commit, first) = Commit::give_up(cause);
         let tasks = self.tasks.keys().cloned().collect();
-        let gathered = Gathered { tasks, culprit, began: self.elapsed(), ..Gathered::default() };
+        let gathered = Gathered {
+            tasks,
+            culprit,
+            began: self.elapsed(),
+            ..Gathered::default()
+        };
         self.steps(commit, first, gathered);
     }
 
     fn drive(&mut self, commit: Commit, first: Action, tasks: Vec<TaskId>) {
-        let gathered = Gathered { tasks, began: self.elapsed(), ..Gathered::default() };
+        let gathered = Gathered {
+            tasks,
+            began: self.elapsed(),
+            ..Gathered::default()
+        };
         self.shared.progress.begin(self.index, gathered.began);
         self.steps(commit, first, gathered);
         self.shared.progress.end(self.index);
@@ -88,7 +100,9 @@ impl Worker {
         match action {
             Action::Seal => self.seal(gathered),
             Action::Flush => {
-                let Some(outbox) = self.outbox() else { return no_producer() };
+                let Some(outbox) = self.outbox() else {
+                    return no_producer();
+                };
                 gathered.bytes = outbox.bytes();
                 match outbox.flush(STEP) {
                     Ok(blocks) => {
@@ -103,8 +117,12 @@ impl Worker {
             Action::EndTxn => self.end(),
             Action::Abort => {
                 let deadline = self.shared.tuning.transaction_timeout;
-                let Some(outbox) = self.outbox() else { return no_producer() };
-                outbox.abort(deadline).map_or_else(Fact::Failed, |()| Fact::Done)
+                let Some(outbox) = self.outbox() else {
+                    return no_producer();
+                };
+                outbox
+                    .abort(deadline)
+                    .map_or_else(Fact::Failed, |()| Fact::Done)
             }
         }
     }
@@ -112,23 +130,37 @@ impl Worker {
     fn seal(&mut self, gathered: &mut Gathered) -> Fact {
         let nonce = self.next_nonce();
         let shared = self.shared.clone();
-        let Some(outbox) = self.producer.outbox() else { return no_producer() };
+        let Some(outbox) = self.producer.outbox() else {
+            return no_producer();
+        };
         let transactional_id = outbox.transactional_id().to_string();
         if let Err(error) = outbox.begin() {
             return Fact::Failed(error);
         }
         for id in &gathered.tasks {
-            let Some(task) = self.tasks.get_mut(id) else { continue };
-            let producers = shared.sub_topology(id).map_or(1, |sub| shared.tasks_of(sub));
+            let Some(task) = self.tasks.get_mut(id) else {
+                continue;
+            };
+            let producers = shared
+                .sub_topology(id)
+                .map_or(1, |sub| shared.tasks_of(sub));
             let member_id = task.taken.member_id.clone();
-            let by = Sealing { transactional_id: &transactional_id, member_id: &member_id, nonce, producers };
+            let by = Sealing {
+                transactional_id: &transactional_id,
+                member_id: &member_id,
+                nonce,
+                producers,
+            };
             match task.seal(&by, outbox) {
                 Ok(()) => {}
                 Err(TaskError::Broker(error)) => return Fact::Failed(error),
                 Err(error) => {
                     let message = format!("task {id}: {error}");
                     gathered.culprit = Some((id.clone(), error));
-                    return Fact::Failed(broker::Error::Abortable { call: "seal", message });
+                    return Fact::Failed(broker::Error::Abortable {
+                        call: "seal",
+                        message,
+                    });
                 }
             }
         }
@@ -140,7 +172,11 @@ impl Worker {
             Ok(metadata) => metadata,
             Err(error) => return Fact::Failed(error),
         };
-        let tasks = gathered.tasks.iter().filter_map(|id| self.tasks.get(id)).map(|t| (&t.id, &t.taken));
+        let tasks = gathered
+            .tasks
+            .iter()
+            .filter_map(|id| self.tasks.get(id))
+            .map(|t| (&t.id, &t.taken));
         match self.shared.ownership.check(tasks, &metadata) {
             Ok(()) => Fact::Owned,
             Err(breach) => Fact::NotOwned(breach),
@@ -154,23 +190,37 @@ impl Worker {
         };
         // The same metadata that is checked goes on the wire: a rebalance between two readings must not slip through.
         let tasks = gathered.tasks.iter().filter_map(|id| self.tasks.get(id));
-        if let Err(breach) = self.shared.ownership.check(tasks.clone().map(|t| (&t.id, &t.taken)), &metadata) {
+        if let Err(breach) = self
+            .shared
+            .ownership
+            .check(tasks.clone().map(|t| (&t.id, &t.taken)), &metadata)
+        {
             return not_owned(breach);
         }
         let offsets: Vec<CommittedOffset> = tasks.filter_map(|t| t.sealed_offset()).collect();
-        let Some(outbox) = self.producer.outbox() else { return no_producer() };
-        outbox.send_offsets(&offsets, &metadata, STEP).map_or_else(Fact::Failed, |()| Fact::Done)
+        let Some(outbox) = self.producer.outbox() else {
+            return no_producer();
+        };
+        outbox
+            .send_offsets(&offsets, &metadata, STEP)
+            .map_or_else(Fact::Failed, |()| Fact::Done)
     }
 
     fn end(&mut self) -> Fact {
         let deadline = self.shared.tuning.commit_deadline;
         let clock = self.shared.clock.clone();
         let began = clock.elapsed();
-        let Some(outbox) = self.outbox() else { return no_producer() };
+        let Some(outbox) = self.outbox() else {
+            return no_producer();
+        };
         match outbox.commit(deadline) {
             Ok(outcome) => {
                 let disturbed = outbox.disturbed();
-                Fact::Ended { outcome, disturbed, took: clock.elapsed().saturating_sub(began) }
+                Fact::Ended {
+                    outcome,
+                    disturbed,
+                    took: clock.elapsed().saturating_sub(began),
+                }
             }
             Err(error) => Fact::Failed(error),
         }
@@ -182,16 +232,35 @@ impl Worker {
         let (thread, tasks, bytes) = (self.index, gathered.tasks.len(), gathered.bytes);
         match verdict {
             Verdict::Committed { .. } => {
-                tracing::debug!(thread, tasks, bytes, ms = took.as_millis() as u64, "committed");
+                tracing::debug!(
+                    thread,
+                    tasks,
+                    bytes,
+                    ms = took.as_millis() as u64,
+                    "committed"
+                );
             }
-            Verdict::Aborted { cause: Cause::NotOwned(breach), .. } => {
+            Verdict::Aborted {
+                cause: Cause::NotOwned(breach),
+                ..
+            } => {
                 tracing::info!(thread, %breach, "transaction aborted: tasks moved");
             }
-            Verdict::Aborted { cause: Cause::Broker { message, reaction }, .. } => {
+            Verdict::Aborted {
+                cause: Cause::Broker {
+                    message, reaction, ..
+                },
+                ..
+            } => {
                 tracing::warn!(thread, message, "transaction aborted: {reaction}");
             }
             Verdict::Unknown(why) => {
-                tracing::warn!(thread, why, "the outcome of a commit is unknown: {}, Kafka decides", Reaction::Replace);
+                tracing::warn!(
+                    thread,
+                    why,
+                    "the outcome of a commit is unknown: {}, Kafka decides",
+                    Reaction::Replace
+                );
             }
         }
         telemetry::on_commit(&self.shared.metrics, verdict, bytes, took);
@@ -199,10 +268,16 @@ impl Worker {
 }
 
 fn no_producer() -> Fact {
-    Fact::Failed(broker::Error::Fatal { call: "transaction", message: "there is no producer".into() })
+    Fact::Failed(broker::Error::Fatal {
+        call: "transaction",
+        message: "there is no producer".into(),
+    })
 }
 
 /// Like a breach found by the check before: the offsets were not sent.
 fn not_owned(breach: Breach) -> Fact {
-    Fact::Failed(broker::Error::Abortable { call: "send_offsets", message: breach.to_string() })
+    Fact::Failed(broker::Error::Abortable {
+        call: "send_offsets",
+        message: breach.to_string(),
+    })
 }

@@ -32,9 +32,16 @@ const MAX_RECORDS: usize = 20_000;
 
 /// Orders from the group's callback and the process.
 pub enum Command {
-    Take { task: TaskId, taken: Taken },
+    Take {
+        task: TaskId,
+        taken: Taken,
+    },
     /// Close the tasks and answer. `clean` commits what was processed; otherwise it is aborted.
-    Release { tasks: Vec<TaskId>, clean: bool, done: Sender<()> },
+    Release {
+        tasks: Vec<TaskId>,
+        clean: bool,
+        done: Sender<()>,
+    },
     Stop,
 }
 
@@ -70,6 +77,10 @@ pub struct Worker {
     /// While committing one by one: the task whose turn it is, and those that have shown that they can.
     solo: Option<TaskId>,
     cleared: BTreeSet<TaskId>,
+    /// Tasks to be taken over again at the next turn.
+    again: Vec<TaskId>,
+    /// Where the next round of work begins, so that no task starves.
+    first: usize,
     fatal: Option<String>,
     nonce: u64,
 }
@@ -79,7 +90,9 @@ impl Worker {
     pub fn new(index: usize, shared: Arc<Shared>, lines: Lines, seed: u64) -> broker::Result<Self> {
         let tuning = &shared.tuning;
         let transactional_id = format!("{}-{}-{index}", tuning.app, tuning.worker_id);
-        let consumer = shared.clients.consumer(&format!("{}-{index}", tuning.worker_id))?;
+        let consumer = shared
+            .clients
+            .consumer(&format!("{}-{index}", tuning.worker_id))?;
         let now = shared.clock.elapsed();
         Ok(Worker {
             index,
@@ -95,6 +108,8 @@ impl Worker {
             streak: Streak::default(),
             solo: None,
             cleared: BTreeSet::new(),
+            again: Vec::new(),
+            first: 0,
             fatal: None,
             nonce: seed,
             shared,
@@ -113,6 +128,9 @@ impl Worker {
             return None;
         }
         self.drop_lost();
+        for id in std::mem::take(&mut self.again) {
+            self.retake(&id);
+        }
         self.hear_answers();
         self.receive();
         self.work();
@@ -154,12 +172,19 @@ impl Worker {
 
     /// How long a poll may wait: not at all while there is something to do.
     fn patience(&self) -> Duration {
-        let busy = self.tasks.values().any(|t| t.is_running() && (t.firing() || t.pending_bytes() > 0));
+        let busy = self
+            .tasks
+            .values()
+            .any(|t| t.is_running() && (t.firing() || t.pending_bytes() > 0));
         if busy {
             return Duration::ZERO;
         }
         let now = self.elapsed();
-        if self.tasks.values().any(|t| t.wants_commit(self.producers_of(t), now)) {
+        if self
+            .tasks
+            .values()
+            .any(|t| t.wants_commit(self.producers_of(t), now))
+        {
             return self.next_commit.saturating_sub(now).min(MAX_WAIT);
         }
         MAX_WAIT
@@ -168,15 +193,21 @@ impl Worker {
     fn dispatch(&mut self, polled: Polled) {
         match polled {
             Polled::Fetch(fetch) => {
-                let Some(id) = self.routes.get(&fetch.at).cloned() else { return };
+                let Some(id) = self.routes.get(&fetch.at).cloned() else {
+                    return;
+                };
                 self.on_fetch(&id, fetch);
             }
             Polled::End { at, offset, high } => {
-                let Some(id) = self.routes.get(&at).cloned() else { return };
+                let Some(id) = self.routes.get(&at).cloned() else {
+                    return;
+                };
                 self.on_end(&id, &at, offset, high);
             }
             Polled::OutOfRange { at } => {
-                let Some(id) = self.routes.get(&at).cloned() else { return };
+                let Some(id) = self.routes.get(&at).cloned() else {
+                    return;
+                };
                 self.on_out_of_range(&id, &at);
             }
             Polled::Failed { at, message } => {
@@ -187,7 +218,9 @@ impl Worker {
 
     /// Tasks of the task's sub-topology.
     fn producers_of(&self, task: &Task) -> u32 {
-        self.shared.sub_topology(&task.id).map_or(1, |sub| self.shared.tasks_of(sub))
+        self.shared
+            .sub_topology(&task.id)
+            .map_or(1, |sub| self.shared.tasks_of(sub))
     }
 
     fn outbox(&mut self) -> Option<&mut Outbox> {

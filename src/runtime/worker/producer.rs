@@ -10,7 +10,9 @@ use std::time::Duration;
 
 /// One try to register the transactional id; commands are obeyed between tries.
 const INIT_TRY: Duration = Duration::from_secs(2);
-/// Fenced twice within this time, while a member: two processes have one worker id.
+/// Fenced so often within this time, while a member: two processes have one worker id. Takeovers that settle a process which
+/// restarts fence it, too, but each of them only once in a while.
+const FENCES_OF_A_TWIN: usize = 5;
 const FENCE_WINDOW: Duration = Duration::from_secs(60);
 
 /// The outbox, or the producer that is about to become it.
@@ -18,13 +20,19 @@ pub(super) struct ProducerSlot {
     transactional_id: String,
     outbox: Option<Outbox>,
     fresh: Option<Box<dyn crate::broker::Producer>>,
-    fenced_at: Option<Duration>,
+    fenced_at: Vec<Duration>,
     pub(super) opened_at: Option<Duration>,
 }
 
 impl ProducerSlot {
     pub(super) fn new(transactional_id: String) -> Self {
-        ProducerSlot { transactional_id, outbox: None, fresh: None, fenced_at: None, opened_at: None }
+        ProducerSlot {
+            transactional_id,
+            outbox: None,
+            fresh: None,
+            fenced_at: Vec::new(),
+            opened_at: None,
+        }
     }
 
     pub(super) fn outbox(&mut self) -> Option<&mut Outbox> {
@@ -32,7 +40,10 @@ impl ProducerSlot {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.outbox.as_ref().filter(|o| o.is_open()).map_or(0, Outbox::bytes)
+        self.outbox
+            .as_ref()
+            .filter(|o| o.is_open())
+            .map_or(0, Outbox::bytes)
     }
 
     pub(super) fn drop_producer(&mut self) {
@@ -49,7 +60,11 @@ impl Worker {
             return true;
         }
         if self.producer.fresh.is_none() {
-            match self.shared.clients.producer(&self.producer.transactional_id) {
+            match self
+                .shared
+                .clients
+                .producer(&self.producer.transactional_id)
+            {
                 Ok(fresh) => self.producer.fresh = Some(fresh),
                 Err(error) => {
                     self.fatal = Some(format!("cannot make a producer: {error}"));
@@ -57,7 +72,9 @@ impl Worker {
                 }
             }
         }
-        let Some(fresh) = &mut self.producer.fresh else { return false };
+        let Some(fresh) = &mut self.producer.fresh else {
+            return false;
+        };
         match fresh.init(INIT_TRY) {
             Ok(()) => {
                 self.producer.outbox = self.producer.fresh.take().map(Outbox::new);
@@ -66,9 +83,14 @@ impl Worker {
             }
             Err(error) => {
                 let name = self.trouble_name();
-                self.shared.board.trouble(&name, Some(format!("the producer cannot register with Kafka: {error}")));
+                self.shared.board.trouble(
+                    &name,
+                    Some(format!("the producer cannot register with Kafka: {error}")),
+                );
                 match error.reaction() {
-                    Reaction::Retry => tracing::info!(thread = self.index, %error, "waiting for Kafka"),
+                    Reaction::Retry => {
+                        tracing::info!(thread = self.index, %error, "waiting for Kafka")
+                    }
                     Reaction::Park => self.fatal = Some(format!("{error}")),
                     _ => {
                         tracing::warn!(thread = self.index, %error, "the new producer failed; making another");
@@ -89,23 +111,28 @@ impl Worker {
         self.producer.drop_producer();
     }
 
-    /// The producer was fenced. Once may be a timeout or our own release; twice soon is another process with our id.
-    pub(super) fn on_fenced(&mut self) {
+    /// The producer was fenced. That may be a timeout, our own release, or a takeover that settled the id before this process had
+    /// joined the group; often and soon, it is another process with our id.
+    pub(super) fn on_fenced(&mut self, opened_at: Option<Duration>) {
         let now = self.elapsed();
-        let timed_out = self
-            .producer
-            .opened_at
-            .is_some_and(|opened| now.saturating_sub(opened) >= self.shared.tuning.transaction_timeout);
-        let member = self.shared.group_metadata().is_ok_and(|m| !m.member_id.is_empty() && m.generation >= 0);
+        let timed_out = opened_at.is_some_and(|opened| {
+            now.saturating_sub(opened) >= self.shared.tuning.transaction_timeout
+        });
+        let member = self
+            .shared
+            .group_metadata()
+            .is_ok_and(|m| !m.member_id.is_empty() && m.generation >= 0);
         if timed_out || !member || self.shared.fences.take_own(self.index) {
             return;
         }
-        let again = self.producer.fenced_at.is_some_and(|at| now.saturating_sub(at) < FENCE_WINDOW);
-        self.producer.fenced_at = Some(now);
-        if again {
+        let fences = &mut self.producer.fenced_at;
+        fences.retain(|at| now.saturating_sub(*at) < FENCE_WINDOW);
+        fences.push(now);
+        if fences.len() >= FENCES_OF_A_TWIN {
             self.fatal = Some(format!(
-                "the transactional id {} was taken twice within a minute while this process is a member of the group: \
-                 another process runs with the same worker id {:?}. Give each its own `worker.id` or its own `state.dir`",
+                "the transactional id {} was taken {FENCES_OF_A_TWIN} times within a minute while this process is a member of \
+                 the group: another process runs with the same worker id {:?}. Give each its own `worker.id` or its own \
+                 `state.dir`",
                 self.producer.transactional_id, self.shared.tuning.worker_id
             ));
         }

@@ -10,70 +10,99 @@ use crate::protocol::TaskId;
 use crate::protocol::commit::{Cause, Verdict};
 use crate::protocol::ownership::Breach;
 use crate::runtime::error::TaskError;
+use crate::runtime::task::keyed::KeyedInput;
 use crate::runtime::task::rejects::RejectTarget;
+use crate::runtime::task::{Input, Phase, Task};
 use crate::runtime::telemetry;
-use crate::runtime::task::{Input, Phase};
 
 impl Worker {
-    /// Processes what waits in the tasks, and fires windows until the transaction is full.
+    /// Processes what waits in the tasks, and fires windows until the transaction is full. Each round begins with another task.
     pub(super) fn work(&mut self) {
-        let ids: Vec<TaskId> = self.tasks.values().filter(|t| t.is_running()).map(|t| t.id.clone()).collect();
-        let one_by_one = self.streak.one_by_one();
+        let mut ids: Vec<TaskId> = self
+            .tasks
+            .values()
+            .filter(|t| t.is_running())
+            .map(|t| t.id.clone())
+            .collect();
+        ids.iter().for_each(|id| self.regulate(id));
+        if !ids.is_empty() {
+            self.first = (self.first + 1) % ids.len();
+            ids.rotate_left(self.first);
+        }
+        let searching = self.searching();
         for id in ids {
-            if one_by_one && self.solo.as_ref() != Some(&id) {
+            if searching && self.solo.as_ref() != Some(&id) {
                 continue;
             }
             if let Err(error) = self.work_on(&id) {
                 self.on_failed_work(id, error);
                 return;
             }
-            self.regulate(&id);
             if self.producer.bytes() >= self.shared.tuning.commit_max_bytes {
                 return;
             }
         }
     }
 
+    /// Works until nothing waits, the transaction is full, or a commit is due: firing a huge window must not hold up commits.
     fn work_on(&mut self, id: &TaskId) -> Result<(), TaskError> {
         let shared = self.shared.clone();
-        let (wall_ms, elapsed) = (shared.clock.wall_ms(), shared.clock.elapsed());
-        let Some(outbox) = self.producer.outbox() else { return Ok(()) };
-        let Some(task) = self.tasks.get_mut(id) else { return Ok(()) };
+        let (wall_ms, began) = (shared.clock.wall_ms(), shared.clock.elapsed());
+        let Some(outbox) = self.producer.outbox() else {
+            return Ok(());
+        };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return Ok(());
+        };
+        if let Some(high) = self.consumer.high(&task.input_at) {
+            task.left_behind(high);
+        }
+        let rejects_topic = &shared.plan.rejects_topic;
         let target = RejectTarget {
-            topic: &shared.plan.rejects_topic,
-            partition: id.partition.rem_euclid(shared.cluster.partitions(&shared.plan.rejects_topic).max(1)),
+            topic: rejects_topic,
+            partition: id
+                .partition
+                .rem_euclid(shared.cluster.partitions(rejects_topic).max(1)),
             input_topic: &|sub| shared.input_topic_of(sub),
         };
         loop {
             task.process(wall_ms, &target, outbox)?;
             let more = task.fire(wall_ms, &target, outbox)?;
-            let full = outbox.is_open() && outbox.bytes() >= shared.tuning.commit_max_bytes;
-            if full || (!more && task.pending_bytes() == 0) {
+            let sent = if outbox.is_open() { outbox.bytes() } else { 0 };
+            let full = sent + task.transaction_bytes() >= shared.tuning.commit_max_bytes;
+            let long =
+                shared.clock.elapsed().saturating_sub(began) >= shared.tuning.commit_interval;
+            if full || long || (!more && task.pending_bytes() == 0) {
                 break;
             }
         }
-        task.rest(elapsed);
+        task.rest(shared.clock.elapsed());
         task.finish();
-        let open = outbox.is_open();
-        if open && self.producer.opened_at.is_none() {
-            self.producer.opened_at = Some(elapsed);
+        if outbox.is_open() {
+            self.producer.opened_at.get_or_insert(began);
         }
         Ok(())
     }
 
     fn on_failed_work(&mut self, id: TaskId, error: TaskError) {
-        let cause = Cause::Broker { message: format!("task {id}: {error}"), reaction: error.reaction() };
+        let cause = Cause::plain(format!("task {id}: {error}"), error.reaction());
         let culprit = (!matches!(error, TaskError::Broker(_))).then_some((id, error));
         self.give_up(cause, culprit);
     }
 
     /// Stops reading a partition whose records pile up, and reads on when they are gone.
     fn regulate(&mut self, id: &TaskId) {
-        let Some(task) = self.tasks.get(id) else { return };
+        let Some(task) = self.tasks.get(id) else {
+            return;
+        };
         let at = task.input_at.clone();
         let pause = task.pending_bytes() > self.shared.tuning.pending_bytes;
         let resume = task.pending_bytes() == 0;
-        let changed = if pause { self.paused.insert(at.clone()) } else { resume && self.paused.remove(&at) };
+        let changed = if pause {
+            self.paused.insert(at.clone())
+        } else {
+            resume && self.paused.remove(&at)
+        };
         if changed && let Err(error) = self.consumer.pause(std::slice::from_ref(&at), pause) {
             tracing::warn!(partition = %at, %error, "cannot be paused or resumed");
         }
@@ -82,13 +111,21 @@ impl Worker {
     /// Acts on how a transaction ended.
     pub(super) fn settle(&mut self, verdict: Verdict, gathered: Gathered) {
         self.report(&verdict, &gathered);
-        self.producer.opened_at = None;
+        let opened_at = self.producer.opened_at.take();
         match verdict {
-            Verdict::Committed { replace_producer, owned } => {
-                self.streak.committed();
+            Verdict::Committed {
+                replace_producer,
+                owned,
+            } => {
+                if self.solo.is_none() {
+                    self.streak.committed();
+                }
                 self.join(&gathered);
                 if replace_producer {
-                    tracing::info!(thread = self.index, "a commit's end may have been sent twice: replacing the producer");
+                    tracing::info!(
+                        thread = self.index,
+                        "a commit's end may have been sent twice: replacing the producer"
+                    );
                     self.replace_producer();
                 }
                 if let Err(breach) = owned {
@@ -96,12 +133,17 @@ impl Worker {
                     self.drop_lost();
                 }
             }
-            Verdict::Aborted { cause, replace_producer } => {
+            Verdict::Aborted {
+                cause,
+                replace_producer,
+            } => {
                 self.streak.aborted(&cause);
                 self.roll_back();
                 if replace_producer {
                     self.replace_producer();
-                    self.on_fenced();
+                }
+                if cause.says_fenced() {
+                    self.on_fenced(opened_at);
                 }
                 self.blame(&cause, gathered);
                 self.drop_lost();
@@ -121,7 +163,9 @@ impl Worker {
     fn join(&mut self, gathered: &Gathered) {
         let now = self.elapsed();
         for id in &gathered.tasks {
-            let Some(task) = self.tasks.get_mut(id) else { continue };
+            let Some(task) = self.tasks.get_mut(id) else {
+                continue;
+            };
             let before = task.facts().counts.clone();
             let claimed = task.committed(&gathered.blocks, now);
             let rejects = task.take_reject_counts();
@@ -137,7 +181,7 @@ impl Worker {
             }
             self.show(id);
         }
-        if self.streak.one_by_one() || self.solo.is_some() {
+        if self.searching() {
             self.next_solo();
         }
         self.order_deletions(&gathered.tasks);
@@ -175,10 +219,16 @@ impl Worker {
         }
         if cause.blames_the_task()
             && let (Some(id), Cause::Broker { message, .. }) = (self.solo.clone(), cause)
+            && gathered.tasks == [id.clone()]
         {
             self.park(&id, format!("it cannot commit: {message}"));
         }
         self.next_solo();
+    }
+
+    /// Tasks commit one by one, to find the one that cannot; until each has shown that it can.
+    pub(super) fn searching(&self) -> bool {
+        self.solo.is_some() || self.streak.one_by_one()
     }
 
     /// The next task that has to show that it can commit alone; none left ends the search.
@@ -186,7 +236,10 @@ impl Worker {
         if let Some(done) = self.solo.take() {
             self.cleared.insert(done);
         }
-        let next = self.tasks.values().find(|t| !matches!(t.phase, Phase::Parked(_)) && !self.cleared.contains(&t.id));
+        let next = self
+            .tasks
+            .values()
+            .find(|t| !matches!(t.phase, Phase::Parked(_)) && !self.cleared.contains(&t.id));
         self.solo = next.map(|t| t.id.clone());
         if self.solo.is_none() {
             self.cleared.clear();
@@ -211,7 +264,10 @@ impl Worker {
 
     /// If any of the tasks has a part in the open transaction, the transaction cannot be committed.
     fn abandon(&mut self, tasks: &[TaskId]) {
-        let touched = tasks.iter().filter_map(|id| self.tasks.get(id)).find(|t| t.is_touched());
+        let touched = tasks
+            .iter()
+            .filter_map(|id| self.tasks.get(id))
+            .find(|t| t.is_touched());
         if let Some(task) = touched {
             let task = task.id.clone();
             self.tasks.remove(&task);
@@ -233,7 +289,9 @@ impl Worker {
 
     /// Rows that are committed but not in the store yet go there, so that the task can return without a long replay.
     fn save_at_close(&mut self, id: &TaskId) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         if !task.is_running() {
             return;
         }
@@ -244,36 +302,78 @@ impl Worker {
         }
     }
 
-    /// Saves when it is time or when memory is short; no transaction is open now.
+    /// Saves when it is time or when memory is short; no transaction is open now. Where memory is short, the tasks that hold most
+    /// give their rows to the store until a fifth of the budget is free: to evict everything at every commit would read it all back.
     fn save_if_due(&mut self) {
-        let tuning = &self.shared.tuning;
-        let hot: usize = self.hot_bytes();
-        let short = hot > tuning.hot_bytes;
+        let limit = self.shared.tuning.hot_bytes;
+        let mut held = self.hot_bytes();
+        if held > limit {
+            self.each_keyed(|keyed| keyed.operator.drop_spares());
+            held = self.hot_bytes();
+        }
+        let short = held > limit;
         if !short && self.elapsed() < self.next_save {
             return;
         }
-        self.next_save = self.elapsed() + tuning.save_interval;
-        let min_log = tuning.refresh_min_log;
-        let ids: Vec<TaskId> = self.tasks.values().filter(|t| t.is_running()).map(|t| t.id.clone()).collect();
-        for id in ids {
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            let Input::Keyed(keyed) = &mut task.input else { continue };
-            if let Err(error) = keyed.save(short, min_log) {
-                let error = TaskError::from(error);
-                if error.reaction() == Reaction::Park {
-                    self.park(&id, format!("its state cannot be saved: {error}"));
-                } else {
-                    self.failed(&id, &error);
-                }
+        let mut ids: Vec<(usize, TaskId)> = self
+            .tasks
+            .values()
+            .filter(|t| t.is_running())
+            .map(|t| (hot_bytes_of(t), t.id.clone()))
+            .collect();
+        if short {
+            ids.sort_by(|a, b| b.cmp(a));
+        } else {
+            self.next_save = self.elapsed() + self.shared.tuning.save_interval;
+        }
+        let min_log = self.shared.tuning.refresh_min_log;
+        for (bytes, id) in ids {
+            if short && held <= limit / 5 * 4 {
+                break;
+            }
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
+            let Input::Keyed(keyed) = &mut task.input else {
+                continue;
+            };
+            let saved = keyed.save(short, min_log);
+            held -= bytes.min(held);
+            self.on_saved(&id, saved);
+        }
+    }
+
+    fn each_keyed(&mut self, mut run: impl FnMut(&mut KeyedInput)) {
+        for task in self.tasks.values_mut() {
+            if let Input::Keyed(keyed) = &mut task.input {
+                run(keyed);
+            }
+        }
+    }
+
+    /// A full disk harms nothing yet: the rows stay in memory and the next save tries again. A damaged store is restored.
+    fn on_saved(&mut self, id: &TaskId, saved: Result<(), TaskError>) {
+        let about = format!("state of task {id}");
+        match saved {
+            Ok(()) => self.shared.board.trouble(&about, None),
+            Err(error) if error.reaction() == Reaction::Restore => self.failed(id, &error),
+            Err(error) => {
+                tracing::warn!(task = %id, %error, "not saved; it is tried again, and the changelog has everything");
+                self.shared
+                    .board
+                    .trouble(&about, Some(format!("it cannot be saved: {error}")));
             }
         }
     }
 
     fn hot_bytes(&self) -> usize {
-        let bytes = |t: &crate::runtime::task::Task| match &t.input {
-            Input::Keyed(keyed) => keyed.operator.bytes().0,
-            Input::Source(_) => 0,
-        };
-        self.tasks.values().map(bytes).sum()
+        self.tasks.values().map(hot_bytes_of).sum()
+    }
+}
+
+fn hot_bytes_of(task: &Task) -> usize {
+    match &task.input {
+        Input::Keyed(keyed) => keyed.operator.bytes().0,
+        Input::Source(_) => 0,
     }
 }

@@ -12,7 +12,9 @@ use std::time::Duration;
 impl Worker {
     /// Puts the task's present state on the board.
     pub(super) fn show(&self, id: &TaskId) {
-        let Some(task) = self.tasks.get(id) else { return };
+        let Some(task) = self.tasks.get(id) else {
+            return;
+        };
         let heard = task.watermark();
         let facts = task.facts();
         let status = TaskStatus {
@@ -21,7 +23,11 @@ impl Worker {
             task: id.to_string(),
             thread: self.index,
             phase: task.phase.name(),
-            cause: if let Phase::Parked(cause) = &task.phase { Some(cause.clone()) } else { None },
+            cause: if let Phase::Parked(cause) = &task.phase {
+                Some(cause.clone())
+            } else {
+                None
+            },
             input: task.input_at.to_string(),
             position: facts.position,
             epoch: facts.epoch,
@@ -31,30 +37,47 @@ impl Worker {
             state: state_of(task),
             counts: serde_json::to_value(&facts.counts).unwrap_or_default(),
         };
-        telemetry::on_task(&self.shared.metrics, id, &status, self.shared.clock.wall_ms());
+        telemetry::on_task(
+            &self.shared.metrics,
+            id,
+            &status,
+            self.shared.clock.wall_ms(),
+        );
         self.shared.board.set_task(id, status);
     }
 
     /// Records that no task will ever need again.
     pub(super) fn order_deletions(&self, tasks: &[TaskId]) {
         for task in tasks.iter().filter_map(|id| self.tasks.get(id)) {
-            let Input::Keyed(keyed) = &task.input else { continue };
+            let Input::Keyed(keyed) = &task.input else {
+                continue;
+            };
             let position = task.facts().position;
             self.order(task.input_at.clone(), position, Duration::ZERO);
-            self.order(keyed.changelog.clone(), keyed.complete_from(), self.shared.tuning.changelog_keep);
+            self.order(
+                keyed.changelog.clone(),
+                keyed.complete_from(),
+                self.shared.tuning.changelog_keep,
+            );
         }
     }
 
     fn order(&self, at: TopicPartition, below: i64, keep: Duration) {
         if below > 0 {
             // At a stop the janitor may be gone first; the next owner orders the same again.
-            let _ = self.lines.deletions.send(Deletion { at, below, due: self.elapsed() + keep });
+            let _ = self.lines.deletions.send(Deletion {
+                at,
+                below,
+                due: self.elapsed() + keep,
+            });
         }
     }
 }
 
 fn state_of(task: &Task) -> Option<StateStatus> {
-    let Input::Keyed(keyed) = &task.input else { return None };
+    let Input::Keyed(keyed) = &task.input else {
+        return None;
+    };
     let (hot_bytes, unsaved_bytes) = keyed.operator.bytes();
     let store = keyed.store.figures();
     Some(StateStatus {

@@ -8,18 +8,19 @@ use crate::broker::LogRange;
 use crate::error::Reaction;
 use crate::fetch::{Fetch, TopicPartition};
 use crate::plan::graph::{Input as PlanInput, NodeKind, SubTopology};
-use crate::protocol::{TaskId, bounded};
 use crate::protocol::commit::Cause;
 use crate::protocol::facts::{Counts, EventTime, Facts};
 use crate::protocol::ownership::Taken;
-use crate::runtime::error::{Result, TaskError};
 use crate::protocol::takeover::Refusal;
+use crate::protocol::{TaskId, bounded};
+use crate::runtime::error::{Result, TaskError};
 use crate::runtime::scout::{Found, Question};
 use crate::runtime::task::keyed::KeyedInput;
 use crate::runtime::task::nodes::Nodes;
 use crate::runtime::task::restore::Restore;
 use crate::runtime::task::source::SourceInput;
 use crate::runtime::task::{Input, Phase, Task};
+use crate::runtime::telemetry;
 use crate::time::watermark::{Producers, SourceWatermark};
 
 impl Worker {
@@ -35,13 +36,19 @@ impl Worker {
             Ok(None) => tracing::warn!(task = %id, "assigned, but this topology has no such task"),
             Err(error) => {
                 tracing::error!(task = %id, %error, "the task cannot be opened here");
-                self.shared.board.leave(format!("task {id} cannot be opened here: {error}"));
+                self.shared
+                    .board
+                    .leave(format!("task {id} cannot be opened here: {error}"));
             }
         }
     }
 
     pub(super) fn ask(&mut self, task: TaskId, taken: Taken) {
-        let question = Question { task, taken, reply: self.answers.0.clone() };
+        let question = Question {
+            task,
+            taken,
+            reply: self.answers.0.clone(),
+        };
         if self.lines.questions.send(question).is_err() {
             self.fatal = Some("the takeover thread has ended".into());
         }
@@ -57,12 +64,18 @@ impl Worker {
 
     fn make(&self, id: &TaskId, taken: Taken) -> Result<Option<Task>> {
         let shared = &self.shared;
-        let (Some(sub), Some(input_at)) = (shared.sub_topology(id), shared.input_at(id)) else { return Ok(None) };
+        let (Some(sub), Some(input_at)) = (shared.sub_topology(id), shared.input_at(id)) else {
+            return Ok(None);
+        };
         let input = match &sub.input {
-            PlanInput::Source(source) => Input::Source(SourceInput::new(source)),
+            PlanInput::Source(source) => Input::Source(Box::new(SourceInput::new(source))),
             PlanInput::Window(window) => {
-                let Some(changelog) = shared.changelog_at(id) else { return Ok(None) };
-                let store = shared.stores.open(&id.to_string(), &[&window.window.node])?;
+                let Some(changelog) = shared.changelog_at(id) else {
+                    return Ok(None);
+                };
+                let store = shared
+                    .stores
+                    .open(&id.to_string(), &[&window.window.node])?;
                 Input::Keyed(Box::new(KeyedInput::new(window, changelog, store)?))
             }
         };
@@ -75,13 +88,23 @@ impl Worker {
         );
         let topic_id = shared.cluster.get(&input_at.topic).and_then(|t| t.id);
         let fresh = fresh_facts(sub, topic_id);
-        Ok(Some(Task::new(id.clone(), taken, input_at, input, nodes, fresh, self.elapsed())))
+        Ok(Some(Task::new(
+            id.clone(),
+            taken,
+            input_at,
+            input,
+            nodes,
+            fresh,
+            self.elapsed(),
+        )))
     }
 
     /// Takes what the scout has found out.
     pub(super) fn hear_answers(&mut self) {
         while let Ok(answer) = self.answers.1.try_recv() {
-            let Some(task) = self.tasks.get_mut(&answer.task) else { continue };
+            let Some(task) = self.tasks.get_mut(&answer.task) else {
+                continue;
+            };
             if task.taken != answer.taken || !matches!(task.phase, Phase::Positioning) {
                 continue;
             }
@@ -90,7 +113,11 @@ impl Worker {
             match answer.found {
                 Found::Begin { position } => self.begin(&id, position),
                 Found::Resume { facts } => self.claim(&id, *facts),
-                Found::Restore { facts, log, barrier } => self.begin_restore(&id, facts.map(|f| *f), log, barrier),
+                Found::Restore {
+                    facts,
+                    log,
+                    barrier,
+                } => self.begin_restore(&id, facts.map(|f| *f), log, barrier),
                 Found::Refused(refusal) => self.refuse(&id, &refusal),
             }
             self.show(&id);
@@ -99,14 +126,19 @@ impl Worker {
 
     /// Nothing was ever committed for the task: rows in a local store are of an application that was reset.
     fn begin(&mut self, id: &TaskId, position: i64) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         if let Input::Keyed(keyed) = &mut task.input
             && let Err(error) = keyed.wipe()
         {
             self.failed(id, &error);
             return;
         }
-        let facts = Facts { position, ..task.facts().clone() };
+        let facts = Facts {
+            position,
+            ..task.facts().clone()
+        };
         self.claim(id, facts);
     }
 
@@ -129,13 +161,17 @@ impl Worker {
 
     fn begin_restore(&mut self, id: &TaskId, facts: Option<Facts>, log: LogRange, barrier: i64) {
         let save_bytes = self.shared.tuning.hot_bytes;
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        let Input::Keyed(keyed) = &mut task.input else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let Input::Keyed(keyed) = &mut task.input else {
+            return;
+        };
         let changelog = keyed.changelog.clone();
         match Restore::begin(keyed, facts, log, barrier, save_bytes) {
             Ok(restore) => {
                 let from = restore.position();
-                task.phase = Phase::Restoring(restore);
+                task.phase = Phase::Restoring(Box::new(restore));
                 self.routes.insert(changelog.clone(), id.clone());
                 self.assign(&changelog, from);
             }
@@ -143,11 +179,21 @@ impl Worker {
         }
     }
 
+    /// Reads the partition from `offset` on. While the broker cannot tell who leads it, the task is taken over again.
     pub(super) fn assign(&mut self, at: &TopicPartition, offset: i64) {
-        self.paused.remove(at);
-        if let Err(error) = self.consumer.assign(&[(at.clone(), offset)]) {
-            tracing::warn!(partition = %at, %error, "cannot be assigned to the reader; replacing it");
-            self.fatal = Some(format!("the data consumer refuses {at}: {error}"));
+        let unpaused = if self.paused.remove(at) {
+            self.consumer.pause(std::slice::from_ref(at), false)
+        } else {
+            Ok(())
+        };
+        let assigned = unpaused.and_then(|()| self.consumer.assign(&[(at.clone(), offset)]));
+        match assigned {
+            Ok(()) => {}
+            Err(error) if error.reaction() == Reaction::Retry => {
+                tracing::warn!(partition = %at, %error, "cannot be read yet; taking its task over again");
+                self.again.extend(self.routes.get(at).cloned());
+            }
+            Err(error) => self.fatal = Some(format!("the data consumer refuses {at}: {error}")),
         }
     }
 
@@ -161,12 +207,17 @@ impl Worker {
     }
 
     pub(super) fn on_fetch(&mut self, id: &TaskId, fetch: Fetch) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         if fetch.at == task.input_at {
             task.enqueue(fetch);
             return;
         }
-        let (Phase::Restoring(restore), Input::Keyed(keyed)) = (&mut task.phase, &mut task.input) else { return };
+        let (Phase::Restoring(restore), Input::Keyed(keyed)) = (&mut task.phase, &mut task.input)
+        else {
+            return;
+        };
         match restore.take(keyed, &fetch) {
             Ok(true) => self.finish_restore(id),
             Ok(false) => {}
@@ -176,7 +227,9 @@ impl Worker {
 
     pub(super) fn on_end(&mut self, id: &TaskId, at: &TopicPartition, offset: i64, high: i64) {
         let elapsed = self.elapsed();
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         if *at == task.input_at {
             task.at_end(offset, offset >= high, elapsed);
             return;
@@ -187,13 +240,36 @@ impl Worker {
     }
 
     fn finish_restore(&mut self, id: &TaskId) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        let Phase::Restoring(restore) = std::mem::replace(&mut task.phase, Phase::Positioning) else { return };
-        let Input::Keyed(keyed) = &mut task.input else { return };
-        let (changelog, blocks) = (keyed.changelog.clone(), restore.blocks);
+        let now = self.elapsed();
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let Phase::Restoring(restore) = std::mem::replace(&mut task.phase, Phase::Positioning)
+        else {
+            return;
+        };
+        let Input::Keyed(keyed) = &mut task.input else {
+            return;
+        };
+        if restore.never_committed() {
+            let changelog = keyed.changelog.clone();
+            self.unassign(&changelog);
+            self.begin(id, 0);
+            self.show(id);
+            return;
+        }
+        let (changelog, blocks, from_store) =
+            (keyed.changelog.clone(), restore.blocks, restore.from_store);
+        let took = now.saturating_sub(task.taken_at);
         match restore.finish(keyed) {
+            Ok(facts) if facts.fingerprint != task.facts().fingerprint => {
+                let (found, wanted) = (facts.fingerprint, task.facts().fingerprint);
+                self.unassign(&changelog);
+                self.refuse(id, &Refusal::OtherPlan { found, wanted });
+            }
             Ok(facts) => {
                 tracing::info!(task = %id, blocks, epoch = facts.epoch, "restored");
+                telemetry::on_restored(&self.shared.metrics, took, from_store);
                 self.claim(id, facts);
                 self.unassign(&changelog);
                 self.show(id);
@@ -207,10 +283,16 @@ impl Worker {
 
     /// The log does not hold the wanted offset any more.
     pub(super) fn on_out_of_range(&mut self, id: &TaskId, at: &TopicPartition) {
-        let Some(task) = self.tasks.get(id) else { return };
+        let Some(task) = self.tasks.get(id) else {
+            return;
+        };
         if *at != task.input_at {
             tracing::info!(task = %id, "the restore was overtaken by a deletion; beginning again");
             self.retake(id);
+            return;
+        }
+        if let Some(refusal) = self.recreated(task) {
+            self.park(id, refusal.to_string());
             return;
         }
         let position = task.position();
@@ -228,7 +310,10 @@ impl Worker {
         match error.reaction() {
             Reaction::Restore => {
                 tracing::warn!(task = %id, %error, "{}", Reaction::Restore);
-                if let Some(Task { input: Input::Keyed(keyed), .. }) = self.tasks.get_mut(id)
+                if let Some(Task {
+                    input: Input::Keyed(keyed),
+                    ..
+                }) = self.tasks.get_mut(id)
                     && let Err(error) = keyed.wipe()
                 {
                     let cause = format!("the local store cannot be wiped: {error}");
@@ -238,8 +323,12 @@ impl Worker {
                 self.retake(id);
             }
             Reaction::Park | Reaction::Stop => {
-                let lost = matches!(error, TaskError::Replay(_));
-                let cause = if lost { format!("its state is lost: {error}. `millstream reset` starts anew") } else { error.to_string() };
+                let lost = matches!(error, TaskError::Replay(_) | TaskError::Lost(_));
+                let cause = if lost {
+                    format!("its state is lost: {error}. `millstream reset` starts anew")
+                } else {
+                    error.to_string()
+                };
                 self.park(id, cause);
             }
             reaction => {
@@ -249,33 +338,63 @@ impl Worker {
         }
     }
 
+    /// Asks whether the task's source topic is another one than it was.
+    fn recreated(&self, task: &Task) -> Option<Refusal> {
+        let topic = task.input_at.topic.to_string();
+        let found = self
+            .shared
+            .admin
+            .topics(std::slice::from_ref(&topic))
+            .ok()?;
+        let (was, now) = (task.facts().topic_id.clone()?, found.first()?.id.clone()?);
+        (was != now).then_some(Refusal::TopicRecreated { topic, was, now })
+    }
+
     /// A source topic that was deleted and made anew: positions mean other records.
     pub(super) fn park_recreated(&mut self) {
         let mut recreated = Vec::new();
-        for task in self.tasks.values().filter(|t| t.is_running() && matches!(t.input, Input::Source(_))) {
+        for task in self
+            .tasks
+            .values()
+            .filter(|t| t.is_running() && matches!(t.input, Input::Source(_)))
+        {
             let topic = &task.input_at.topic;
             let now = self.shared.cluster.get(topic).and_then(|t| t.id);
             if let (Some(was), Some(now)) = (task.facts().topic_id.clone(), now)
                 && was != now
             {
-                recreated.push((task.id.clone(), Refusal::TopicRecreated { topic: topic.to_string(), was, now }));
+                recreated.push((
+                    task.id.clone(),
+                    Refusal::TopicRecreated {
+                        topic: topic.to_string(),
+                        was,
+                        now,
+                    },
+                ));
             }
         }
         for (id, refusal) in recreated {
-            if let Some(task) = self.tasks.get_mut(&id).filter(|t| t.is_touched()) {
-                let message = format!("task {}: {refusal}", task.id);
-                self.give_up(Cause::Broker { message, reaction: Reaction::Park }, None);
-            }
             self.park(&id, refusal.to_string());
         }
     }
 
     /// The task cannot go on; the others do.
     pub(super) fn park(&mut self, id: &TaskId, cause: String) {
+        // What it has sent in the open transaction must not be committed without its offsets.
+        if self.tasks.get(id).is_some_and(Task::is_touched) {
+            let cause = Cause::plain(format!("task {id}: {cause}"), Reaction::Abort);
+            self.give_up(cause, None);
+        }
         tracing::error!(task = %id, cause, "the task is parked; the others go on");
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         let input = task.input_at.clone();
-        let changelog = if let Input::Keyed(keyed) = &task.input { Some(keyed.changelog.clone()) } else { None };
+        let changelog = if let Input::Keyed(keyed) = &task.input {
+            Some(keyed.changelog.clone())
+        } else {
+            None
+        };
         task.phase = Phase::Parked(cause);
         self.unassign(&input);
         if let Some(changelog) = changelog {
@@ -286,7 +405,12 @@ impl Worker {
 
     /// Forgets the task: its reader, its store, its place on the board.
     pub(super) fn close(&mut self, id: &TaskId) {
-        let gone: Vec<_> = self.routes.iter().filter(|(_, task)| *task == id).map(|(at, _)| at.clone()).collect();
+        let gone: Vec<_> = self
+            .routes
+            .iter()
+            .filter(|(_, task)| *task == id)
+            .map(|(at, _)| at.clone())
+            .collect();
         gone.iter().for_each(|at| self.unassign(at));
         self.tasks.remove(id);
         self.shared.board.remove_task(id);
@@ -295,7 +419,11 @@ impl Worker {
 
 fn fresh_facts(sub: &SubTopology, topic_id: Option<String>) -> Facts {
     let keyed = sub.has_state();
-    let folds = sub.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Fold(_))).count();
+    let folds = sub
+        .nodes
+        .iter()
+        .filter(|n| matches!(n.kind, NodeKind::Fold(_)))
+        .count();
     Facts {
         transactional_id: String::new(),
         member_id: String::new(),
@@ -309,7 +437,11 @@ fn fresh_facts(sub: &SubTopology, topic_id: Option<String>) -> Facts {
         } else {
             EventTime::Source(SourceWatermark::default())
         },
-        counts: Counts { nodes: vec![Default::default(); sub.nodes.len()], sent: vec![0; folds], ..Counts::default() },
+        counts: Counts {
+            nodes: vec![Default::default(); sub.nodes.len()],
+            sent: vec![0; folds],
+            ..Counts::default()
+        },
         changelog: keyed.then(Default::default),
         run: None,
     }
