@@ -20,7 +20,9 @@ use super::data::PARTITIONS;
 use super::measure::{self, Usage};
 use super::verify::{Expected, Verdict};
 
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// A run that takes longer does not go on any more: a minute and more for start and end, and a slow machine's time for the records.
+const PATIENCE: Duration = Duration::from_secs(180);
+const RECORDS_PER_SECOND: u64 = 10_000;
 const REQUEST: Duration = Duration::from_secs(30);
 /// Between two looks at a worker's metrics, which cost it CPU.
 const SCRAPE: Duration = Duration::from_millis(500);
@@ -178,9 +180,10 @@ pub fn to_the_end(
     let app = App::new(brokers, job, input)?;
     let mut store = Store::default();
     let mut asked = integration_tests::wait::now();
+    let patience = PATIENCE + Duration::from_secs(expected.records() / RECORDS_PER_SECOND);
     let usage = measure::watch(
         || app.start(&["--until-end"]),
-        PATIENCE,
+        patience,
         |worker| {
             if !ask || asked.elapsed() < SCRAPE {
                 return;
