@@ -28,6 +28,9 @@ use verify::Expected;
 /// The broker is not what is measured: the JVM's own choice of compiler and collector, and room for the page cache.
 const KAFKA_JVM: (&str, &str) = ("KAFKA_JVM", "-Xmx1g");
 
+/// Nobody kills this broker. A short session would let a busy machine fence it, and an election be measured.
+const BROKER_SESSION: (&str, &str) = ("broker.session.timeout.ms", "30000");
+
 const CLICKS: Job<'_> = Job {
     name: "w1",
     topology: include_str!("clicks.yaml"),
@@ -114,7 +117,7 @@ fn start_kafka() -> Result<Kafka> {
         // SAFETY: no other thread exists yet that could read the environment.
         unsafe { std::env::set_var(KAFKA_JVM.0, KAFKA_JVM.1) };
     }
-    Kafka::local(&[])
+    Kafka::local(&[BROKER_SESSION])
 }
 
 /// A topic that exists as long as this.
@@ -211,7 +214,10 @@ impl<'a> Bench<'a> {
         let expected = Expected::new(set, records);
         let job = self.job(job);
         let ask = matches!(set, Set::Keys { .. });
-        for _ in 0..self.args.runs {
+        let runs = self.args.runs;
+        self.report
+            .say(&format!("{name}: {runs} runs over {records} records"));
+        for _ in 0..runs {
             let outcome = run::to_the_end(self.brokers, job, &input.topic, &expected, ask)?;
             let mut result = outcome.verdict.to_string();
             if ask {

@@ -47,11 +47,11 @@ pub fn watch(
             break status;
         }
         if meter.began.elapsed() > patience {
-            bail!(
-                "{} has not ended after {} s",
-                worker.name(),
-                patience.as_secs()
-            );
+            let (name, seconds) = (worker.name(), patience.as_secs());
+            let log = worker.log()?;
+            // The beginning tells more than the thousandth repetition.
+            let head: String = log.chars().take(4000).collect();
+            bail!("{name} has not ended after {seconds} s; its log begins:\n{head}");
         }
         look(&worker);
         std::thread::sleep(POLL);

@@ -6,21 +6,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use futures_executor::block_on;
 use integration_tests::process::{Millstream, Worker};
 use integration_tests::topics::{self, Isolation};
+use integration_tests::wait;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer;
+use rdkafka::types::RDKafkaErrorCode;
 use tempfile::TempDir;
 
 use super::data::PARTITIONS;
 use super::measure::{self, Usage};
 use super::verify::{Expected, Verdict};
 
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// A run that takes longer does not go on any more: a minute and more for start and end, and a slow machine's time for the records.
+const PATIENCE: Duration = Duration::from_secs(180);
+const RECORDS_PER_SECOND: u64 = 10_000;
 const REQUEST: Duration = Duration::from_secs(30);
 /// Between two looks at a worker's metrics, which cost it CPU.
 const SCRAPE: Duration = Duration::from_millis(500);
@@ -120,9 +124,18 @@ impl App {
             .filter(ours)
             .collect();
         delete_topics(&self.brokers, &topics)?;
+        // A member that did not say goodbye is in the group until its session ends.
+        let admin = admin(&self.brokers)?;
         let options = AdminOptions::new().request_timeout(Some(REQUEST));
-        block_on(admin(&self.brokers)?.delete_groups(&[&self.name], &options))?;
-        Ok(())
+        wait::until_true("the group can be deleted", REQUEST, || {
+            let results = block_on(admin.delete_groups(&[&self.name], &options))?;
+            match results.into_iter().next() {
+                Some(Err((_, code))) if code != RDKafkaErrorCode::GroupIdNotFound => {
+                    bail!("group {}: {code}", self.name)
+                }
+                _ => Ok(true),
+            }
+        })
     }
 }
 
@@ -177,15 +190,16 @@ pub fn to_the_end(
 ) -> Result<Outcome> {
     let app = App::new(brokers, job, input)?;
     let mut store = Store::default();
-    let mut asked = integration_tests::wait::now();
+    let mut asked = wait::now();
+    let patience = PATIENCE + Duration::from_secs(expected.records() / RECORDS_PER_SECOND);
     let usage = measure::watch(
         || app.start(&["--until-end"]),
-        PATIENCE,
+        patience,
         |worker| {
             if !ask || asked.elapsed() < SCRAPE {
                 return;
             }
-            asked = integration_tests::wait::now();
+            asked = wait::now();
             // Figures of a task disappear when it ends: the largest sum is the last one of all tasks.
             if let Ok(text) = worker.metrics() {
                 let larger = |old: Option<f64>, name| {

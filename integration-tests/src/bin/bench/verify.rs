@@ -14,6 +14,7 @@ const SUM_BITS: u32 = 20;
 /// What must come out: a cell per window and key, count and sum packed; 0 where no row is due.
 pub struct Expected {
     set: Set,
+    records: u64,
     cells: Vec<u32>,
 }
 
@@ -63,7 +64,16 @@ impl Expected {
             let amount = if set == Set::Clicks { 0 } else { event.amount };
             cells[(window as u64 * set.keys() + event.key) as usize] += pack(1, amount);
         }
-        Expected { set, cells }
+        Expected {
+            set,
+            records,
+            cells,
+        }
+    }
+
+    /// How many records the result is of.
+    pub fn records(&self) -> u64 {
+        self.records
     }
 
     /// Compares a topic's committed rows with it.
