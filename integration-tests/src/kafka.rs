@@ -7,7 +7,7 @@
 use std::env;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -218,7 +218,7 @@ fn start_local(dir: &Path, settings: &[(&str, &str)]) -> Result<String> {
 
 /// Runs `kafka.sh` and returns what it printed; its progress goes to our standard error.
 fn script(command: &str, dir: &Path, arguments: &[&str]) -> Result<String> {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/local-kafka/kafka.sh");
+    let script = crate::repository()?.join("deploy/local-kafka/kafka.sh");
     let output = Command::new(&script)
         .arg(command)
         .arg("--dir")

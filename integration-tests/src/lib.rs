@@ -17,3 +17,21 @@ pub mod scenario;
 pub mod topics;
 pub mod wait;
 mod wire;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+/// The root of the repository, found upwards from the working directory.
+///
+/// Not from `CARGO_MANIFEST_DIR` at compile time: clones that share a target directory share executables, and the path would be another clone's.
+///
+/// # Errors
+/// The working directory is not inside a clone.
+pub fn repository() -> Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    here.ancestors()
+        .find(|folder| folder.join("deploy/local-kafka/kafka.sh").is_file())
+        .map(PathBuf::from)
+        .with_context(|| format!("{} is not inside a clone of the repository", here.display()))
+}

@@ -66,7 +66,7 @@ impl Scenario {
     /// # Errors
     /// As [`Scenario::new`].
     pub fn clicks(brokers: &str, name: &str) -> Result<Self> {
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/click-count.yaml");
+        let example = crate::repository()?.join("topologies/click-count.yaml");
         let text =
             std::fs::read_to_string(&example).with_context(|| example.display().to_string())?;
         let text = text

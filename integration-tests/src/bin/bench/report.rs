@@ -4,7 +4,6 @@
 //! out. A result that was not exact is said in the table, too.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -167,7 +166,7 @@ impl Report {
     /// # Errors
     /// The disk refuses.
     pub fn write(&self, args: &Args) -> Result<()> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/bench.md");
+        let path = integration_tests::repository()?.join("docs/bench.md");
         let text = format!(
             "# What it costs\n\n\
              Written by `make bench BENCH=--write` ({} runs of each, medians). {}.\n\n\

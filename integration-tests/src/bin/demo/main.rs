@@ -60,9 +60,7 @@ fn say(began: Instant, line: &str) {
 
 fn run(args: &Args) -> Result<bool> {
     let began = wait::now();
-    let topology = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../topologies/click-count.yaml")
-        .canonicalize()?;
+    let topology = integration_tests::repository()?.join("topologies/click-count.yaml");
     say(
         began,
         "starting Kafka (the first time its jars are downloaded)",
