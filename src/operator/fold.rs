@@ -5,6 +5,7 @@
 //! record, so that the receiver can name it if it is late. What is late is not decided here.
 
 mod drain;
+mod oversized;
 mod time;
 
 use super::accumulator::{Accumulators, SKIPPED};
@@ -19,6 +20,7 @@ use crate::state::block::{Carried, Partials};
 use crate::state::keys::KeyEncoder;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_schema::{DataType, SchemaRef};
+use oversized::Limits;
 use std::collections::BTreeMap;
 
 /// Folding is judged once this many rows came since the last drain.
@@ -27,8 +29,8 @@ const JUDGED_ROWS: u64 = 16_384;
 const VERDICT_DRAINS: u32 = 16;
 /// What an index entry takes, with room to grow.
 const INDEX_BYTES: usize = 12;
-/// Bytes of a carried record's value that are kept.
-const CARRIED_VALUE: usize = 64 * 1024;
+/// Bytes of a carried record's key and of its value that are kept.
+const CARRIED_PART: usize = 64 * 1024;
 
 /// Holds nothing durable: it is drained at every commit and discarded at every abort.
 pub struct Fold {
@@ -41,6 +43,7 @@ pub struct Fold {
     /// The input's columns and the window's own, where an expression reads those.
     extended: Option<SchemaRef>,
     carry_values: bool,
+    limits: Limits,
     shards: i32,
     groups: Groups,
 }
@@ -105,6 +108,7 @@ impl Fold {
             window: plan.window,
             extended: plan.reads_window.then(|| time::extended(&plan.input)),
             carry_values: plan.late == LatePolicy::Reject,
+            limits: Limits::new(&plan.aggregates),
             shards,
             groups: Groups {
                 keys: Keys::default(),
@@ -145,6 +149,7 @@ impl Fold {
             .iter()
             .map(|call| call.evaluate(&batch, &mut failed))
             .collect();
+        self.limits.check(&keys, &inputs, &mut failed);
         let dropped = if failed.is_empty() {
             Vec::new()
         } else {
@@ -284,11 +289,11 @@ impl CallInputs {
 }
 
 fn carried(rows: &SourceRows, record: usize, with_value: bool) -> Carried {
-    let cut = |value: &[u8]| value[..value.len().min(CARRIED_VALUE)].to_vec();
+    let cut = |part: &[u8]| part[..part.len().min(CARRIED_PART)].to_vec();
     Carried {
         entry: 0,
         timestamp: rows.fetch.timestamp(record),
-        key: rows.fetch.key(record).map(<[u8]>::to_vec),
+        key: rows.fetch.key(record).map(cut),
         value: rows.fetch.value(record).filter(|_| with_value).map(cut),
     }
 }

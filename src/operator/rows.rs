@@ -80,6 +80,11 @@ impl Failed {
         self.errors.is_empty()
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.errors.len()
+    }
+
     /// Makes a reject of each failed row of `batch`, and returns their numbers in ascending order.
     pub fn reject(mut self, batch: &Batch, rejects: &mut Vec<Reject>) -> Vec<u32> {
         self.errors.sort_by_key(|(row, _, _)| *row);

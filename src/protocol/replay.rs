@@ -18,6 +18,9 @@ pub enum Fault {
     OtherStore,
 }
 
+/// Epoch and nonce of a task that has committed nothing.
+const BEFORE_THE_FIRST: (u64, u64) = (0, 0);
+
 /// Follows the block headers of one replay.
 #[derive(Debug)]
 pub struct Replay {
@@ -28,11 +31,12 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// From the log alone.
-    pub fn from_log() -> Replay {
+    /// From the log alone, from offset `begin` on. The log's very beginning must hold the task's first commit: a topic
+    /// that was made anew, or lost everything, begins with a later one.
+    pub fn from_log(begin: i64) -> Replay {
         Replay {
             store: None,
-            last: None,
+            last: (begin == 0).then_some(BEFORE_THE_FIRST),
             last_offset: -1,
         }
     }
@@ -81,7 +85,7 @@ impl Replay {
         }
         if self.last != Some((epoch, nonce)) {
             return Err(Fault::Ends {
-                found: self.last.map(|l| l.0),
+                found: self.last.map(|l| l.0).filter(|epoch| *epoch > 0),
                 wanted: epoch,
             });
         }
@@ -111,12 +115,12 @@ mod tests {
     #[test]
     fn a_log_without_gap_that_ends_at_the_facts_passes() {
         let log = [(3, 5, 50), (4, 5, 50), (6, 6, 60)];
-        assert_eq!(replay(Replay::from_log(), &log, (6, 60)), Ok(6));
+        assert_eq!(replay(Replay::from_log(3), &log, (6, 60)), Ok(6));
     }
 
     #[test]
     fn anything_else_is_a_fault() {
-        let run = |blocks: &[(i64, u64, u64)]| replay(Replay::from_log(), blocks, (6, 60));
+        let run = |blocks: &[(i64, u64, u64)]| replay(Replay::from_log(3), blocks, (6, 60));
         assert_eq!(
             run(&[(3, 4, 40), (6, 6, 60)]),
             Err(Fault::Gap {
@@ -158,6 +162,23 @@ mod tests {
                 wanted: 6
             })
         );
+    }
+
+    #[test]
+    fn the_beginning_of_a_log_holds_the_first_commit() {
+        let log = [(0, 1, 10), (2, 2, 20)];
+        assert_eq!(replay(Replay::from_log(0), &log, (2, 20)), Ok(2));
+        let anew = Fault::Gap {
+            from: 0,
+            to: 2,
+            at: 2,
+        };
+        assert_eq!(replay(Replay::from_log(0), &log[1..], (2, 20)), Err(anew));
+        let empty = Fault::Ends {
+            found: None,
+            wanted: 2,
+        };
+        assert_eq!(replay(Replay::from_log(0), &[], (2, 20)), Err(empty));
     }
 
     #[test]

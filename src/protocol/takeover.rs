@@ -8,6 +8,7 @@
 use super::TaskId;
 use super::facts::{Facts, FactsError};
 use crate::broker::{CommittedOffset, GroupMember, LogRange};
+use std::fmt;
 use std::time::Duration;
 
 /// A transaction that is open for longer than this belongs to somebody who may be dead.
@@ -70,17 +71,41 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
+/// What is left of the engine's own position, where a tool has set another offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// The tool has kept the facts beside its offset.
+    Facts(i64),
+    /// The last facts in the task's changelog.
+    Changelog(i64),
+    /// A commit replaces the one before, and a task without state has no log.
+    Nowhere,
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Known::Facts(position) => write!(f, "the facts beside it name offset {position}"),
+            Known::Changelog(position) => {
+                write!(f, "the last facts in the changelog name offset {position}")
+            }
+            Known::Nowhere => f.write_str("what stood there before is not known any more"),
+        }
+    }
+}
+
 /// Why an assigned task is not run here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error(
-        "the committed offset {offset} of {input} has no facts of this engine (metadata {metadata:?}): a tool has set it. \
-         Use `millstream reset` to start anew"
+        "the committed offset {offset} of {input} is not this engine's (metadata {metadata:?}): a tool has set it, and \
+         {known}. Use `millstream reset` to start anew"
     )]
     ForeignOffset {
         input: String,
         offset: i64,
         metadata: String,
+        known: Known,
     },
     #[error("{0}")]
     Facts(String),
@@ -212,17 +237,15 @@ impl Takeover {
         };
         let facts = match Facts::from_metadata(&committed.metadata) {
             Ok(facts) => facts,
-            Err(FactsError::Missing) => {
-                return Decision::Refuse(Refusal::ForeignOffset {
-                    input: committed.at.to_string(),
-                    offset: committed.offset,
-                    metadata: committed.metadata.clone(),
-                });
-            }
+            Err(FactsError::Missing) => return foreign(committed, Known::Nowhere),
             Err(error) => return Decision::Refuse(Refusal::Facts(error.to_string())),
         };
         match self.objection(&facts, &committed.at.topic) {
             Some(refusal) => Decision::Refuse(refusal),
+            // We commit a position and the facts that name it as one.
+            None if facts.position != committed.offset => {
+                foreign(committed, Known::Facts(facts.position))
+            }
             None => Self::from_facts(facts, view.changelog),
         }
     }
@@ -266,6 +289,15 @@ impl Takeover {
             barrier: log.high,
         }
     }
+}
+
+fn foreign(committed: &CommittedOffset, known: Known) -> Decision {
+    Decision::Refuse(Refusal::ForeignOffset {
+        input: committed.at.to_string(),
+        offset: committed.offset,
+        metadata: committed.metadata.clone(),
+        known,
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::broker;
 use crate::error::Reaction;
 use crate::protocol::replay::Fault;
+use crate::protocol::takeover::Refusal;
 use crate::state;
 
 /// A failed step of a task.
@@ -18,6 +19,9 @@ pub enum TaskError {
     /// What the changelog holds is not enough to go on.
     #[error("{0}")]
     Lost(String),
+    /// The log is sound, but not for this program or this topology.
+    #[error("{0}")]
+    Refused(Refusal),
     /// A record of an internal topic is not what the engine wrote.
     #[error("{topic}/{partition} offset {offset}: {message}")]
     Internal {
@@ -37,6 +41,7 @@ impl TaskError {
             TaskError::State(_)
             | TaskError::Replay(_)
             | TaskError::Lost(_)
+            | TaskError::Refused(_)
             | TaskError::Internal { .. } => Reaction::Park,
         }
     }

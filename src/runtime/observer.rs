@@ -1,4 +1,4 @@
-//! Watches the cluster from the side, in its own thread: lag, source topics that grow, source topics that were made anew.
+//! Watches the cluster from the side, in its own thread: lag, source topics that grow or were made anew, changelogs that are cut.
 //!
 //! Invariant: it commits nothing and moves no task. What it learns goes into [`super::shared::Cluster`]; worker threads and the group
 //! act on that. New partitions become tasks by growing the tasks topic, which the owner of a source's first task does.
@@ -25,11 +25,26 @@ pub fn run(shared: &Arc<Shared>, stop: &Receiver<()>) {
 }
 
 fn look(shared: &Shared) -> Result<()> {
+    look_at_changelogs(shared)?;
     measure_lag(shared)?;
     for sub in &shared.plan.sub_topologies {
         if matches!(sub.input, Input::Source(_)) {
             look_at_source(shared, sub)?;
         }
+    }
+    Ok(())
+}
+
+/// Only their owners know whether what was deleted had been dead.
+fn look_at_changelogs(shared: &Shared) -> Result<()> {
+    let tasks = shared.board.tasks();
+    let at: Vec<TopicPartition> = tasks
+        .iter()
+        .filter_map(|t| shared.changelog_at(&t.id))
+        .collect();
+    let ranges = shared.admin.log_ranges(&at)?;
+    for (at, range) in at.into_iter().zip(ranges) {
+        shared.cluster.set_log_start(at, range.start);
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! Invariant: it only looks and settles as [`Takeover`] decides; tasks run in their worker threads, which never wait
 //! for a look. A task that was released meanwhile is dropped at the next round.
 
+mod last_facts;
+
 use super::shared::Shared;
 use crate::broker::{Error, GroupMember};
 use crate::fetch::TopicPartition;
@@ -10,7 +12,7 @@ use crate::plan::graph::Input;
 use crate::protocol::TaskId;
 use crate::protocol::facts::Facts;
 use crate::protocol::ownership::Taken;
-use crate::protocol::takeover::{Claimant, Decision, Offsets, Refusal, Takeover, View};
+use crate::protocol::takeover::{Claimant, Decision, Known, Offsets, Refusal, Takeover, View};
 use crate::spec::Start;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -179,7 +181,14 @@ fn look_at(
             log,
             barrier,
         })),
-        Decision::Refuse(refusal) => Ok(Some(Found::Refused(refusal))),
+        Decision::Refuse(mut refusal) => {
+            if let Refusal::ForeignOffset { known, .. } = &mut refusal
+                && *known == Known::Nowhere
+            {
+                *known = last_facts::find(shared, task);
+            }
+            Ok(Some(Found::Refused(refusal)))
+        }
     }
 }
 

@@ -44,6 +44,7 @@ pub struct Tuning {
 #[derive(Debug, Default)]
 pub struct Cluster {
     topics: RwLock<BTreeMap<String, Topic>>,
+    log_starts: RwLock<BTreeMap<TopicPartition, i64>>,
 }
 
 /// One topic as it was last described.
@@ -70,6 +71,22 @@ impl Cluster {
 
     pub fn partitions(&self, name: &str) -> i32 {
         self.get(name).map_or(1, |t| t.partitions)
+    }
+
+    pub fn set_log_start(&self, at: TopicPartition, start: i64) {
+        self.log_starts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(at, start);
+    }
+
+    /// Where the log of a changelog partition began when it was last looked at.
+    pub fn log_start(&self, at: &TopicPartition) -> Option<i64> {
+        self.log_starts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(at)
+            .copied()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::board::TaskStatus;
 use super::shared::Shared;
+use super::task::keyed::StateWork;
 use crate::batch::Cause;
 use crate::metrics::Metrics;
 use crate::plan::graph::NodeKind;
@@ -103,6 +104,27 @@ pub fn on_rows(
     for ((node, cause), count) in rejects {
         flow.rejected.with([&*node, cause.as_str()]).inc_by(count);
     }
+}
+
+/// What a task's state has cost since it was last told.
+pub fn on_state(metrics: &Metrics, node: &str, partition: i32, work: &StateWork) {
+    let partition = partition.to_string();
+    let state = &metrics.state;
+    let at = [node, partition.as_str()];
+    state.store_reads.with(at).inc_by(work.reads);
+    state.store_writes.with(at).inc_by(work.writes);
+    state.changelog_bytes.with([node]).inc_by(work.changed);
+    state.refreshed_bytes.with([node]).inc_by(work.refreshed);
+}
+
+/// Blocks of a changelog were replayed, whether or not they were enough.
+pub fn on_replayed(metrics: &Metrics, node: &str, bytes: u64) {
+    metrics.tasks.restored_bytes.with([node]).inc_by(bytes);
+}
+
+/// A task's changelog does not hold its state any more.
+pub fn on_lost(metrics: &Metrics, id: &TaskId) {
+    metrics.tasks.lost_state.with([&*id.sub_topology]).inc();
 }
 
 /// A task's state was restored.

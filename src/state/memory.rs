@@ -18,7 +18,27 @@ struct Task {
     position: Option<SavedPosition>,
     /// Node, key and the value it had, since the last `set_position`.
     undo: Vec<(String, Vec<u8>, Option<Vec<u8>>)>,
+    size: Size,
     open: bool,
+}
+
+/// How much a task holds. Kept with every change: it is asked for after every commit, and counting would read every row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Size {
+    rows: u64,
+    bytes: u64,
+}
+
+impl Size {
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.rows += 1;
+        self.bytes += (key.len() + value.len()) as u64;
+    }
+
+    fn remove(&mut self, key: &[u8], value: &[u8]) {
+        self.rows -= 1;
+        self.bytes -= (key.len() + value.len()) as u64;
+    }
 }
 
 impl Task {
@@ -27,22 +47,23 @@ impl Task {
     }
 
     fn apply(&mut self, node: &str, change: Change<'_>) -> Result<()> {
-        let rows = self.nodes.get_mut(node).ok_or_else(|| unknown_node(node))?;
         match change {
             Change::Put { key, value } => {
-                let old = rows.insert(key.to_vec(), value.to_vec());
+                let old = self.put(node, key, Some(value.to_vec()))?;
                 self.undo.push((node.to_owned(), key.to_vec(), old));
             }
             Change::Delete { key } => {
-                if let Some(old) = rows.remove(key) {
+                if let Some(old) = self.put(node, key, None)? {
                     self.undo.push((node.to_owned(), key.to_vec(), Some(old)));
                 }
             }
             Change::Clear { prefix } => {
+                let rows = self.nodes.get_mut(node).ok_or_else(|| unknown_node(node))?;
                 let mut cleared = rows.split_off(prefix);
                 if let Some(end) = prefix_end(prefix) {
                     rows.append(&mut cleared.split_off(&end));
                 }
+                cleared.iter().for_each(|(k, v)| self.size.remove(k, v));
                 self.undo.extend(
                     cleared
                         .into_iter()
@@ -51,6 +72,22 @@ impl Task {
             }
         }
         Ok(())
+    }
+
+    /// Writes a row, or removes it where there is no value; returns what was there.
+    fn put(&mut self, node: &str, key: &[u8], value: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+        let rows = self.nodes.get_mut(node).ok_or_else(|| unknown_node(node))?;
+        let old = match value {
+            Some(value) => {
+                self.size.add(key, &value);
+                rows.insert(key.to_vec(), value)
+            }
+            None => rows.remove(key),
+        };
+        if let Some(old) = &old {
+            self.size.remove(key, old);
+        }
+        Ok(old)
     }
 }
 
@@ -82,14 +119,9 @@ impl MemoryStores {
     pub fn roll_back_to_last_save(&self) {
         for task in lock(&self.tasks).values() {
             let task = &mut *lock(task);
-            for (node, key, old) in task.undo.drain(..).rev() {
-                let Some(rows) = task.nodes.get_mut(&node) else {
-                    continue;
-                };
-                match old {
-                    Some(old) => rows.insert(key, old),
-                    None => rows.remove(&key),
-                };
+            for (node, key, old) in std::mem::take(&mut task.undo).into_iter().rev() {
+                // A node that the task does not have any more has no rows to roll back.
+                let _ = task.put(&node, &key, old);
             }
         }
     }
@@ -191,15 +223,15 @@ impl Store for MemoryStore {
         task.nodes.values_mut().for_each(Rows::clear);
         task.position = None;
         task.undo.clear();
+        task.size = Size::default();
         Ok(())
     }
 
     fn figures(&self) -> StoreFigures {
-        let task = lock(&self.task);
-        let rows = || task.nodes.values().flatten();
+        let Size { rows, bytes } = lock(&self.task).size;
         StoreFigures {
-            rows: rows().count() as u64,
-            bytes: rows().map(|(k, v)| (k.len() + v.len()) as u64).sum(),
+            rows,
+            bytes,
             reads: self.reads.get(),
             writes: self.writes,
         }
@@ -253,6 +285,29 @@ mod tests {
             contract::rows(&[("a1", "1"), ("a2", "2"), ("b", "3")])
         );
         assert_eq!(store.position()?, Some(position));
+        let figures = store.figures();
+        assert_eq!((figures.rows, figures.bytes), (3, 8));
+        Ok(())
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_rows_after_any_change() -> Result<()> {
+        let stores = MemoryStores::new();
+        let mut store = stores.open("size/0", &["n", "m"])?;
+        let size = |store: &dyn Store| (store.figures().rows, store.figures().bytes);
+        contract::put(&mut *store, "n", &[("a1", "1"), ("a2", "22"), ("b", "")]);
+        contract::put(&mut *store, "m", &[("a1", "1")]);
+        assert_eq!(size(&*store), (4, 11));
+        contract::put(&mut *store, "n", &[("a1", "longer")]);
+        assert_eq!(size(&*store), (4, 16));
+        let never = Change::Delete { key: b"never" };
+        let there = Change::Delete { key: b"b" };
+        store.write("n", &mut [never, there].into_iter())?;
+        assert_eq!(size(&*store), (3, 15));
+        store.write("n", &mut std::iter::once(Change::Clear { prefix: b"a" }))?;
+        assert_eq!(size(&*store), (1, 3));
+        store.wipe()?;
+        assert_eq!(size(&*store), (0, 0));
         Ok(())
     }
 

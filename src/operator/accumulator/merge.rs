@@ -124,7 +124,8 @@ pub(super) fn add_i128(slot: &mut Option<i128>, value: i128) {
 
 #[inline]
 pub(super) fn add_f64(slot: &mut Option<f64>, value: f64) {
-    *slot = Some(slot.map_or(value, |sum| sum + value));
+    // From 0.0 on, so that a sum of nothing but −0.0 is the one zero.
+    *slot = Some(slot.unwrap_or(0.0) + value);
 }
 
 /// Replaces the value kept if the new one compares with it as `wanted`.

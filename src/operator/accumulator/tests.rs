@@ -186,7 +186,9 @@ fn zeros_are_one_and_nan_is_the_greatest() {
     assert_eq!(result(F::Max, &values, &DataType::Float64), "NaN");
     assert_eq!(result(F::Min, &values, &DataType::Float64), "0.0");
     let negative = arc(Float64Array::from(vec![-0.0]));
-    assert_eq!(result(F::Min, &negative, &DataType::Float64), "0.0");
+    for function in [F::Min, F::Max, F::Sum, F::Avg] {
+        assert_eq!(result(function, &negative, &DataType::Float64), "0.0");
+    }
 }
 
 #[test]

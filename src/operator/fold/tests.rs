@@ -1,16 +1,16 @@
 //! What folding hands out, and what it rejects.
 
 use super::VERDICT_DRAINS;
-use super::{CARRIED_VALUE, Fold, time::window_end};
+use super::{CARRIED_PART, Fold, time::window_end};
 use crate::batch::{Batch, Cause, Origin, SourceRows};
 
 use crate::expr::fixtures::{greater, hundred_over};
 use crate::fetch::{Fetch, TopicPartition};
 use crate::operator::fixtures::{N, batch, batch_with, call, derived, window_plan};
-use crate::operator::{NodeCounts, Reject};
+use crate::operator::{NodeCounts, Reject, RejectOrigin};
 use crate::plan::graph::{AggregateFunction, Window, WindowPlan};
 use crate::spec::LatePolicy;
-use crate::state::block::Partials;
+use crate::state::block::{Header, Partials, encode_partials};
 use crate::state::keys::KeyEncoder;
 use crate::state::partition::partition_of;
 use crate::state::values::StateColumn;
@@ -221,9 +221,10 @@ fn rows_behind_the_watermark_stay_entries_of_their_own() {
 }
 
 #[test]
-fn a_carried_value_is_cut() {
+fn a_carried_record_is_cut() {
     let mut fetch = Fetch::new(TopicPartition::new("input", 0));
-    fetch.push(0, 1, None, Some(&vec![b'x'; CARRIED_VALUE + 1]));
+    let long = vec![b'x'; CARRIED_PART + 1];
+    fetch.push(0, 1, Some(&long), Some(&long));
     let Batch { columns, .. } = batch(0, &[(Some(5), Some("a"), Some(1))]);
     let rows = Arc::new(SourceRows {
         fetch,
@@ -240,10 +241,44 @@ fn a_carried_value_is_cut() {
             },
         },
     );
-    assert_eq!(
-        fold.drain()[0].1.carried[0].value.as_ref().unwrap().len(),
-        CARRIED_VALUE
-    );
+    let carried = fold.drain().remove(0).1.carried.remove(0);
+    assert_eq!(carried.value.unwrap().len(), CARRIED_PART);
+    assert_eq!(carried.key.unwrap().len(), CARRIED_PART);
+}
+
+#[test]
+fn a_row_that_no_block_takes_is_rejected_with_its_record_and_the_largest_other_fits() {
+    let mut fold = Fold::new(&window_plan(), 1);
+    // The page is the key and the argument of MIN: each may take half of an entry.
+    let (most, more) = ("x".repeat(349_998), "x".repeat(349_999));
+    let rows = [
+        (Some(5), Some(more.as_str()), Some(1)),
+        (Some(5), Some(most.as_str()), Some(2)),
+    ];
+    let (counts, rejects) = process(&mut fold, &batch_with(40, &rows, &[0, 1]));
+    assert_eq!((counts.used, counts.rejected), (1, 1));
+    assert_eq!(rejects[0].cause, Cause::Unwritable);
+    let RejectOrigin::Record { record, .. } = &rejects[0].origin else {
+        panic!("another origin");
+    };
+    assert_eq!(*record, 0);
+    let mut partials = fold.drain().remove(0).1;
+    partials.carried[0].key = Some(vec![0; CARRIED_PART]);
+    partials.carried[0].value = Some(vec![0; CARRIED_PART]);
+    let header = Header {
+        fingerprint: 0,
+        sub_topology: "clicks".repeat(10),
+        partition: 0,
+        producers: 1,
+        epoch: 1,
+        nonce: 1,
+        watermark: 0,
+        idle: false,
+        part: 0,
+        parts: 1,
+    };
+    let blocks = encode_partials(&header, &partials, 900_000);
+    assert!(blocks[0].len() < 900_000, "{} bytes", blocks[0].len());
 }
 
 #[test]

@@ -217,3 +217,34 @@ fn what_cannot_be_gone_on_from_is_refused_by_name() {
         "restore to 7 facts=true",
     )]);
 }
+
+#[test]
+fn a_refused_offset_is_shown_beside_the_engines_own() {
+    let refusal = |committed: CommittedOffset| {
+        let view = view(Offsets::Stable(Some(committed)), log(0, 7, 7), &[]);
+        match Takeover::new(claimant()).decide(&view, Duration::ZERO) {
+            Decision::Refuse(refusal) => refusal.to_string(),
+            other => panic!("not refused: {other:?}"),
+        }
+    };
+    let moved = CommittedOffset {
+        offset: 600,
+        ..offset(&facts(W1, 0))
+    };
+    let said = refusal(moved.clone());
+    assert!(said.contains("offset 600 of in/0"), "{said}");
+    assert!(
+        said.contains("the facts beside it name offset 1234"),
+        "{said}"
+    );
+    let said = refusal(CommittedOffset {
+        metadata: String::new(),
+        ..moved
+    });
+    assert!(said.contains("offset 600 of in/0"), "{said}");
+    assert!(said.contains("is not known any more"), "{said}");
+    assert_eq!(
+        Known::Changelog(1234).to_string(),
+        "the last facts in the changelog name offset 1234"
+    );
+}

@@ -3,6 +3,8 @@
 //! Invariant: a block's rows are taken before its watermark; the store is written only between two commits and is
 //! never ahead of Kafka; the position of a save is the task's last committed block.
 
+mod slice;
+
 use super::rejects::RejectWriter;
 use crate::batch::Batch;
 use crate::broker::Outgoing;
@@ -17,8 +19,9 @@ use crate::runtime::error::{Result, TaskError};
 use crate::runtime::outbox::Outbox;
 use crate::state::block::{self, Body, Changes, Header};
 use crate::state::values::StateType;
-use crate::state::{Change, SavedPosition, Store};
+use crate::state::{SavedPosition, Store};
 use crate::time::watermark::{Heard, Producers};
+use slice::Slice;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,6 +29,17 @@ use std::sync::Arc;
 pub const BLOCK_LIMIT: usize = 900_000;
 /// The index of the window's state within its task: a keyed task has one node with state.
 const NODE: u8 = 0;
+
+/// What a task's state has cost since it was last asked, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StateWork {
+    /// Rows asked of and written to the store.
+    pub reads: u64,
+    pub writes: u64,
+    /// Bytes of committed changes, and of rows written again.
+    pub changed: u64,
+    pub refreshed: u64,
+}
 
 /// A window's operator with its store and changelog.
 pub struct KeyedInput {
@@ -37,9 +51,13 @@ pub struct KeyedInput {
     producers: Vec<String>,
     states: Vec<StateType>,
     refresh: Refresh,
-    refreshing: Option<Refresh>,
+    /// What the open transaction makes of the refresh, and the bytes that it writes.
+    refreshing: Option<(Refresh, StateWork)>,
     /// The task's last committed block.
     last_block: Option<SavedPosition>,
+    work: StateWork,
+    /// Reads and writes that were told already.
+    told: (u64, u64),
     scratch: Vec<Reject>,
 }
 
@@ -63,6 +81,8 @@ impl KeyedInput {
             refresh: Refresh::default(),
             refreshing: None,
             last_block: None,
+            work: StateWork::default(),
+            told: (0, 0),
             scratch: Vec::new(),
         })
     }
@@ -157,7 +177,8 @@ impl KeyedInput {
 
     /// What the refresh stands at in the open transaction; becomes a committed fact with it.
     pub fn changelog_facts(&mut self) -> ChangelogFacts {
-        self.refreshing.as_ref().unwrap_or(&self.refresh).facts()
+        let refreshing = self.refreshing.as_ref().map(|(refresh, _)| refresh);
+        refreshing.unwrap_or(&self.refresh).facts()
     }
 
     /// Collects a refresh slice and the transaction's own changes, in this order.
@@ -165,32 +186,27 @@ impl KeyedInput {
         let mut refresh = self.refresh.clone();
         let mut changes = Changes::default();
         if let Some((after, limit)) = refresh.slice(self.operator.changed_bytes() as u64) {
-            let after = after.to_vec();
-            let last = self.slice(&after, limit as usize, &mut changes)?;
+            let slice = Slice {
+                node: &self.node,
+                number: NODE,
+                after,
+                limit: limit as usize,
+            };
+            let unsaved = |key: &[u8]| self.operator.unsaved(key);
+            let last = slice.write(self.store.as_ref(), &unsaved, &mut changes)?;
             refresh.sliced(last.as_deref());
         }
+        let refreshed = changes.bytes() as u64;
         self.operator.seal(NODE, &mut changes);
-        refresh.wrote(changes.bytes() as u64);
-        self.refreshing = Some(refresh);
+        let bytes = changes.bytes() as u64;
+        refresh.wrote(bytes);
+        let work = StateWork {
+            changed: bytes - refreshed,
+            refreshed,
+            ..StateWork::default()
+        };
+        self.refreshing = Some((refresh, work));
         Ok(changes)
-    }
-
-    /// Writes the store's rows after `after` as puts, about `limit` bytes of them. Returns the last key visited, `None`
-    /// at the end of the store.
-    fn slice(&self, after: &[u8], limit: usize, changes: &mut Changes) -> Result<Option<Vec<u8>>> {
-        let mut last = None;
-        let after = (!after.is_empty()).then_some(after);
-        self.store.scan(&self.node, b"", after, &mut |key, value| {
-            if changes.bytes() >= limit {
-                return Ok(false);
-            }
-            if !self.operator.unsaved(key) {
-                changes.push(NODE, Change::Put { key, value });
-            }
-            last = Some(key.to_vec());
-            Ok(true)
-        })?;
-        Ok(if changes.bytes() >= limit { last } else { None })
     }
 
     /// Writes the blocks of one commit to the changelog; `facts` stand in the last one.
@@ -217,10 +233,15 @@ impl KeyedInput {
     /// The transaction is committed; `blocks` are the last offsets of this transaction by partition.
     pub fn committed(&mut self, facts: &Facts, blocks: &BTreeMap<TopicPartition, i64>) {
         self.operator.committed();
-        if let Some(refresh) = self.refreshing.take() {
+        if let Some((refresh, work)) = self.refreshing.take() {
             self.refresh = refresh;
+            self.work.changed += work.changed;
+            self.work.refreshed += work.refreshed;
         }
         if let Some(offset) = blocks.get(&self.changelog) {
+            if self.last_block.is_some_and(|last| last.offset >= *offset) {
+                self.refresh.truncated();
+            }
             self.last_block = Some(SavedPosition {
                 offset: *offset,
                 epoch: facts.epoch,
@@ -235,21 +256,61 @@ impl KeyedInput {
         self.scratch.clear();
     }
 
-    /// Writes unsaved rows into the store, between two commits; `min_log_bytes` is the length of log that is worth a
-    /// refresh cycle.
+    /// Writes unsaved rows into the store, between two commits, and begins a refresh cycle where that is due;
+    /// `min_log_bytes` is the length of log that is worth one.
     pub fn save(&mut self, evict: bool, min_log_bytes: u64) -> Result<()> {
-        let Some(position) = self.last_block else {
+        let Some(position) = self.save_rows()? else {
             return Ok(());
+        };
+        if evict {
+            self.operator.evict();
+        }
+        let cut = self.refresh.after_save(position.offset + 1, min_log_bytes);
+        if let Some(cut) = cut {
+            tracing::warn!(
+                changelog = %self.changelog,
+                "the changelog was cut from outside: {cut}; all of the state is written again, and until then only this process has it"
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes unsaved rows into the store, between two commits. Returns what the store holds now.
+    pub fn save_rows(&mut self) -> Result<Option<SavedPosition>> {
+        let Some(position) = self.last_block else {
+            return Ok(None);
         };
         if self.operator.bytes().1 > 0 || self.store.position()? != Some(position) {
             self.operator.save(&self.node, self.store.as_mut())?;
             self.store.set_position(position)?;
         }
-        if evict {
-            self.operator.evict();
+        Ok(Some(position))
+    }
+
+    /// The broker's log begins at this offset.
+    pub fn saw_log_start(&mut self, log_start: i64) {
+        self.refresh.saw_start(log_start);
+    }
+
+    /// The log was cut from outside, and the cycle that mends it must begin with a save.
+    pub fn needs_save(&self) -> bool {
+        self.refresh.unmended().is_some()
+    }
+
+    /// The log was cut from outside and is not whole again: commits must go on, whether or not rows come.
+    pub fn is_mending(&self) -> bool {
+        !self.refresh.is_whole()
+    }
+
+    /// What the state has cost since the last call.
+    pub fn take_work(&mut self) -> StateWork {
+        let store = self.store.figures();
+        let (reads, writes) = std::mem::replace(&mut self.told, (store.reads, store.writes));
+        StateWork {
+            reads: store.reads.saturating_sub(reads),
+            writes: store.writes.saturating_sub(writes),
+            ..std::mem::take(&mut self.work)
         }
-        self.refresh.after_save(position.offset + 1, min_log_bytes);
-        Ok(())
     }
 
     /// Writes what a replay has restored so far, and gives its memory back.

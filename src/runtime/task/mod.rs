@@ -180,7 +180,8 @@ impl Task {
             Phase::Claiming => true,
             Phase::Running => {
                 let stale = now.saturating_sub(self.committed_at) > COMMIT_ANEW;
-                self.dirty || stale || self.nodes.has_news(self.heard(), producers)
+                let mending = matches!(&self.input, Input::Keyed(keyed) if keyed.is_mending());
+                self.dirty || stale || mending || self.nodes.has_news(self.heard(), producers)
             }
             _ => false,
         }

@@ -44,6 +44,7 @@ impl Worker {
         let now = self.elapsed();
         self.next_commit = now + self.shared.tuning.commit_interval;
         self.park_recreated();
+        self.watch_changelogs();
         let one_by_one = self.searching();
         let tasks: Vec<TaskId> = self
             .tasks

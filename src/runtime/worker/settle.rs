@@ -169,6 +169,10 @@ impl Worker {
             let before = task.facts().counts.clone();
             let claimed = task.committed(&gathered.blocks, now);
             let rejects = task.take_reject_counts();
+            if let Input::Keyed(keyed) = &mut task.input {
+                let work = keyed.take_work();
+                telemetry::on_state(&self.shared.metrics, &keyed.node, id.partition, &work);
+            }
             telemetry::on_rows(&self.shared, id, &before, &task.facts().counts, rejects);
             if claimed {
                 let took = now.saturating_sub(task.taken_at);
@@ -296,7 +300,7 @@ impl Worker {
             return;
         }
         if let Input::Keyed(keyed) = &mut task.input
-            && let Err(error) = keyed.save(false, u64::MAX)
+            && let Err(error) = keyed.save_rows()
         {
             tracing::warn!(task = %id, %error, "not saved at closing; the next owner replays more of the changelog");
         }
@@ -340,6 +344,25 @@ impl Worker {
             let saved = keyed.save(short, min_log);
             held -= bytes.min(held);
             self.on_saved(&id, saved);
+        }
+    }
+
+    /// Looks whether an admin has cut a log that this process owns. The next commit then saves at once, and begins to write all of
+    /// the state again: whoever took the task over before that would find it lost.
+    pub(super) fn watch_changelogs(&mut self) {
+        let shared = self.shared.clone();
+        let mut cut = false;
+        for task in self.tasks.values_mut().filter(|t| t.is_running()) {
+            let Input::Keyed(keyed) = &mut task.input else {
+                continue;
+            };
+            if let Some(start) = shared.cluster.log_start(&keyed.changelog) {
+                keyed.saw_log_start(start);
+            }
+            cut |= keyed.needs_save();
+        }
+        if cut {
+            self.next_save = self.elapsed();
         }
     }
 

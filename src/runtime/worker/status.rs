@@ -1,13 +1,11 @@
 //! What a worker shows of its tasks, and the deletions it orders, after each commit.
 
 use super::Worker;
-use crate::fetch::TopicPartition;
 use crate::protocol::TaskId;
 use crate::runtime::board::{StateStatus, TaskStatus};
 use crate::runtime::janitor::Deletion;
 use crate::runtime::task::{Input, Phase, Task};
 use crate::runtime::telemetry;
-use std::time::Duration;
 
 impl Worker {
     /// Puts the task's present state on the board.
@@ -53,23 +51,26 @@ impl Worker {
                 continue;
             };
             let position = task.facts().position;
-            self.order(task.input_at.clone(), position, Duration::ZERO);
-            self.order(
-                keyed.changelog.clone(),
-                keyed.complete_from(),
-                self.shared.tuning.changelog_keep,
-            );
+            let now = self.elapsed();
+            self.order(Deletion {
+                at: task.input_at.clone(),
+                below: position,
+                due: now,
+                at_once: false,
+            });
+            self.order(Deletion {
+                at: keyed.changelog.clone(),
+                below: keyed.complete_from(),
+                due: now + self.shared.tuning.changelog_keep,
+                at_once: true,
+            });
         }
     }
 
-    fn order(&self, at: TopicPartition, below: i64, keep: Duration) {
-        if below > 0 {
+    fn order(&self, deletion: Deletion) {
+        if deletion.below > 0 {
             // At a stop the janitor may be gone first; the next owner orders the same again.
-            let _ = self.lines.deletions.send(Deletion {
-                at,
-                below,
-                due: self.elapsed() + keep,
-            });
+            let _ = self.lines.deletions.send(deletion);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::runtime::error::{Result, TaskError};
 use crate::runtime::scout::{Found, Question};
 use crate::runtime::task::keyed::KeyedInput;
 use crate::runtime::task::nodes::Nodes;
-use crate::runtime::task::restore::Restore;
+use crate::runtime::task::restore::{Owner, Restore};
 use crate::runtime::task::source::SourceInput;
 use crate::runtime::task::{Input, Phase, Task};
 use crate::runtime::telemetry;
@@ -153,6 +153,9 @@ impl Worker {
 
     /// What only this process cannot run is left to others; what nobody can run is parked.
     fn refuse(&mut self, id: &TaskId, refusal: &Refusal) {
+        if matches!(refusal, Refusal::LostState(_)) {
+            telemetry::on_lost(&self.shared.metrics, id);
+        }
         self.park(id, refusal.to_string());
         if matches!(refusal, Refusal::OtherPlan { .. } | Refusal::Facts(_)) {
             self.shared.board.leave(format!("task {id}: {refusal}"));
@@ -164,11 +167,16 @@ impl Worker {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
+        let fingerprint = task.facts().fingerprint;
         let Input::Keyed(keyed) = &mut task.input else {
             return;
         };
         let changelog = keyed.changelog.clone();
-        match Restore::begin(keyed, facts, log, barrier, save_bytes) {
+        let owner = Owner {
+            task: id.clone(),
+            fingerprint,
+        };
+        match Restore::begin(owner, keyed, facts, log, barrier, save_bytes) {
             Ok(restore) => {
                 let from = restore.position();
                 task.phase = Phase::Restoring(Box::new(restore));
@@ -260,6 +268,7 @@ impl Worker {
         }
         let (changelog, blocks, from_store) =
             (keyed.changelog.clone(), restore.blocks, restore.from_store);
+        telemetry::on_replayed(&self.shared.metrics, &keyed.node, restore.bytes);
         let took = now.saturating_sub(task.taken_at);
         match restore.finish(keyed) {
             Ok(facts) if facts.fingerprint != task.facts().fingerprint => {
@@ -323,8 +332,13 @@ impl Worker {
                 self.retake(id);
             }
             Reaction::Park | Reaction::Stop => {
+                if let TaskError::Refused(refusal) = error {
+                    self.refuse(id, refusal);
+                    return;
+                }
                 let lost = matches!(error, TaskError::Replay(_) | TaskError::Lost(_));
                 let cause = if lost {
+                    telemetry::on_lost(&self.shared.metrics, id);
                     format!("its state is lost: {error}. `millstream reset` starts anew")
                 } else {
                     error.to_string()
