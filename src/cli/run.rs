@@ -8,6 +8,7 @@ use super::options::Global;
 use crate::http::{Server, StatusSource};
 use crate::runtime::process::{Process, RunOptions};
 use crate::runtime::shared::Shared;
+use crate::runtime::telemetry;
 use clap::Args;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -100,6 +101,6 @@ impl StatusSource for Status {
     }
 
     fn metrics(&self) -> String {
-        self.shared.metrics.render()
+        telemetry::page(&self.shared)
     }
 }

@@ -139,7 +139,7 @@ pub struct Shared {
     pub ownership: Ownership,
     pub cluster: Cluster,
     pub board: Board,
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     pub fences: Fences,
     pub progress: CommitProgress,
     /// Set once the member has started.

@@ -39,6 +39,8 @@ pub struct SinkWriter {
     keys: Slab,
     /// Rows without a key go round.
     next: i32,
+    /// Bytes of keys and values since they were last asked for.
+    written: u64,
 }
 
 impl SinkWriter {
@@ -60,7 +62,12 @@ impl SinkWriter {
             values: Slab::default(),
             keys: Slab::default(),
             next: first,
+            written: 0,
         }
+    }
+
+    pub fn take_written(&mut self) -> u64 {
+        std::mem::take(&mut self.written)
     }
 
     pub fn write(
@@ -94,6 +101,7 @@ impl SinkWriter {
                 continue;
             }
             counts.used += 1;
+            self.written += (key.map_or(0, <[u8]>::len) + value.len()) as u64;
             let partition = match key {
                 Some(key) => partition_of(key, self.output.partitions),
                 None => {
