@@ -132,6 +132,7 @@ impl Auditor<'_> {
         for (reader, topic) in [
             (&self.input, &self.shape.input_topic),
             (&self.output, &self.shape.output_topic),
+            (&self.rejects, &self.shape.rejects_topic),
         ] {
             if let Some((partition, start)) = reader.starts().iter().find(|(_, start)| **start > 0)
             {
@@ -225,6 +226,7 @@ impl Auditor<'_> {
         let expected = self.model.expected(shape, &self.book, self.watermark);
         let columns: Vec<String> = shape.items.iter().map(|item| item.name.clone()).collect();
         let mut comparison = compare(&expected, &self.rows, &columns, shape.one_partition());
+        comparison.check_derived(self.book.derived);
         comparison
             .anomalies
             .extend(self.model.judge_rejects(&self.book, args.idle_sources));
@@ -241,6 +243,7 @@ impl Auditor<'_> {
             derived_rejects: self.book.derived,
             comparison,
             strict: args.strict,
+            drops_late: shape.late == crate::spec::LatePolicy::Drop,
         }
     }
 }
