@@ -4,7 +4,7 @@
 //! callbacks run on librdkafka's threads and hold no lock for long. This file does not know what the client is for.
 
 use super::acknowledgement::{self, Acknowledgements};
-use super::config::{KafkaConfig, Role, properties};
+use super::config::{CONFIGURATION, KafkaConfig, Role, properties};
 use super::error::{codes, name};
 use super::ffi::{self, c_string, code, text};
 use super::member::Rebalance;
@@ -104,7 +104,7 @@ impl Client {
                 ffi::rd_kafka_conf_destroy(conf);
                 let message = format!("{}: {}", role.name(), text(buffer.as_ptr()));
                 return Err(Error::Refused {
-                    call: "kafka client",
+                    call: CONFIGURATION,
                     message,
                 });
             }
@@ -193,7 +193,7 @@ unsafe fn set(conf: *mut ffi::rd_kafka_conf_t, name: &str, value: &str) -> Resul
         }
         let message = format!("property \"{name}\": {}", text(buffer.as_ptr()));
         Err(Error::Refused {
-            call: "kafka configuration",
+            call: CONFIGURATION,
             message,
         })
     }

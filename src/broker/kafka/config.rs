@@ -7,6 +7,9 @@ use super::statistics::{self, Listener};
 use crate::broker::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The call that errors name where the user's properties are at fault.
+pub const CONFIGURATION: &str = "kafka configuration";
+
 /// What the clients of one process share.
 #[derive(Debug, Clone)]
 pub struct KafkaConfig {
@@ -203,7 +206,7 @@ pub(super) fn properties(config: &KafkaConfig, role: &Role) -> Result<BTreeMap<S
         if settings.fixed.contains(name.as_str()) {
             let message = format!("property \"{name}\" cannot be set: the engine sets it itself");
             return Err(Error::Refused {
-                call: "kafka configuration",
+                call: CONFIGURATION,
                 message,
             });
         }

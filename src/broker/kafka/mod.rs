@@ -20,7 +20,7 @@ mod producer;
 mod statistics;
 
 pub use admin::KafkaAdmin;
-pub use config::KafkaConfig;
+pub use config::{CONFIGURATION, KafkaConfig};
 pub use consumer::KafkaConsumer;
 pub use group::KafkaGroup;
 pub use member::Member;

@@ -23,7 +23,7 @@ mod value;
 use super::load;
 use super::options::{Format, Global};
 use crate::clock::{Clock, SystemClock};
-use crate::spec::duration;
+use crate::spec::duration::{self, DurationError};
 use anyhow::bail;
 use clap::Args;
 use compare::{OutputRow, compare};
@@ -81,8 +81,12 @@ pub fn audit(args: &AuditArgs, global: &Global) -> anyhow::Result<u8> {
     let (spec, _) = load::topology(&args.file)?;
     let shape =
         Shape::of(&spec, args.node.as_deref(), args.sink.as_deref()).map_err(load::Usage)?;
-    let timeout = duration::parse(&args.timeout)
-        .map_err(|cause| load::Usage(format!("--timeout: {cause}")))?;
+    let timeout = duration::parse(&args.timeout).map_err(|cause| {
+        load::Usage(format!(
+            "--timeout: {cause}: write {}",
+            DurationError::help()
+        ))
+    })?;
     let timeout = Duration::from_millis(timeout.unsigned_abs());
     let cluster = global.connect(&format!("{}-audit", spec.app.value))?;
     let open = |topic: &str| -> anyhow::Result<TopicReader> {
