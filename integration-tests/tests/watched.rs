@@ -70,6 +70,31 @@ fn settled(worker: &Worker) -> Result<String> {
     )
 }
 
+fn check_figures(page: &str) -> Result<()> {
+    for (name, expected) in [
+        ("millstream_records_in_total", CLICKS + 2.0),
+        ("millstream_records_rejected_total", 2.0),
+        ("millstream_records_late_total", 1.0),
+        ("millstream_tasks", 8.0),
+    ] {
+        let found = sum(page, name);
+        ensure!(
+            found == expected,
+            "{name} is {found}, not {expected}:\n{page}"
+        );
+    }
+    for name in [
+        "millstream_bytes_in_total",
+        "millstream_bytes_out_total",
+        "millstream_memory_used_bytes",
+        "millstream_memory_budget_bytes",
+        "millstream_kafka_message_bytes_total",
+    ] {
+        ensure!(sum(page, name) > 0.0, "{name} is 0:\n{page}");
+    }
+    Ok(())
+}
+
 #[test]
 fn every_metric_of_the_reference_page_is_fed_and_says_what_happened() -> Result<()> {
     let scenario =
@@ -96,27 +121,7 @@ fn every_metric_of_the_reference_page_is_fed_and_says_what_happened() -> Result<
     )?;
     let before = settled(&first)?;
 
-    for (name, expected) in [
-        ("millstream_records_in_total", CLICKS + 2.0),
-        ("millstream_records_rejected_total", 2.0),
-        ("millstream_records_late_total", 1.0),
-        ("millstream_tasks", 8.0),
-    ] {
-        let found = sum(&before, name);
-        ensure!(
-            found == expected,
-            "{name} is {found}, not {expected}:\n{before}"
-        );
-    }
-    for name in [
-        "millstream_bytes_in_total",
-        "millstream_bytes_out_total",
-        "millstream_memory_used_bytes",
-        "millstream_memory_budget_bytes",
-        "millstream_kafka_message_bytes_total",
-    ] {
-        ensure!(sum(&before, name) > 0.0, "{name} is 0:\n{before}");
-    }
+    check_figures(&before)?;
 
     first.kill9()?;
     let mut second = scenario.start("w1")?;

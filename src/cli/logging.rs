@@ -19,9 +19,9 @@ pub fn start() -> Result<(), String> {
         text.trim()
     };
     // What a library tells of every token is never meant by `debug`; naming it brings it back.
-    let filter = format!("sqlparser=info,{filter}");
+    let quiet = format!("sqlparser=info,{filter}");
     let filter =
-        EnvFilter::try_new(&filter).map_err(|error| format!("{VARIABLE}={filter}: {error}"))?;
+        EnvFilter::try_new(quiet).map_err(|error| format!("{VARIABLE}={filter}: {error}"))?;
     let terminal = std::io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

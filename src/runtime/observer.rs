@@ -39,8 +39,8 @@ fn measure_lag(shared: &Shared) -> Result<()> {
     let at: Vec<TopicPartition> = tasks.iter().map(|t| t.at.clone()).collect();
     let ranges = shared.admin.log_ranges(&at)?;
     for (task, range) in tasks.iter().zip(ranges) {
-        // A task without a position yet (it is taken over) lags behind nothing that is known.
-        if matches!(task.phase, "running" | "parked") {
+        // A task whose position is not known yet (it is taken over, or could not be) lags behind nothing.
+        if task.epoch > 0 {
             let lag = (range.stable - task.covered.max(task.position)).max(0);
             shared.board.set_lag(&task.id, lag);
         }
