@@ -102,6 +102,13 @@ impl Fetch {
         self.data.len()
     }
 
+    /// The same of some records only.
+    pub fn bytes_of(&self, records: std::ops::Range<usize>) -> u64 {
+        let len = |slice: &Slice| u64::from(slice.len);
+        let keys = self.keys[records.clone()].iter().map(len);
+        keys.chain(self.values[records].iter().map(len)).sum()
+    }
+
     pub fn offset(&self, record: usize) -> i64 {
         self.offsets[record]
     }

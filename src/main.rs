@@ -4,7 +4,7 @@
 //! times the CPU. SIGPIPE stays ignored, as TLS connections need it; `cli` treats a closed stdout as the end.
 
 use clap::Parser;
-use millstream::cli::{Cli, logging};
+use millstream::cli::{Cli, logging, say};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     // clap prints usage errors itself and exits with code 2.
     let cli = Cli::parse();
     if let Err(error) = logging::start() {
-        eprintln!("error: {error}");
+        say(&format!("error: {error}"));
         return ExitCode::from(2);
     }
     ExitCode::from(cli.execute())

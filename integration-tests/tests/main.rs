@@ -10,3 +10,4 @@ mod faults;
 mod restore;
 mod smoke;
 mod until_end;
+mod watched;

@@ -142,6 +142,8 @@ pub trait Producer: Send {
     fn abort(&mut self, timeout: Duration) -> Result<()>;
     /// A disconnect or request timeout was seen since `begin`: requests may have been sent twice.
     fn disturbed(&self) -> bool;
+    /// Serves the client's callbacks (errors, statistics), without waiting; called often, also while nothing is sent.
+    fn serve(&mut self) {}
 }
 
 /// Makes the clients of a worker thread.

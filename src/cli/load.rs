@@ -53,12 +53,8 @@ pub fn topology(path: &Path) -> anyhow::Result<(TopologySpec, Plan)> {
     match std::mem::replace(&mut checked.result, Err(vec![])) {
         Ok(found) => Ok(found),
         Err(found) => {
-            eprintln!(
-                "{}",
-                checked
-                    .rendered(&found, std::io::stderr().is_terminal())
-                    .trim_end()
-            );
+            let rendered = checked.rendered(&found, std::io::stderr().is_terminal());
+            super::say(rendered.trim_end());
             let errors = if found.len() == 1 {
                 "1 error".to_owned()
             } else {

@@ -18,12 +18,16 @@ pub fn start() -> Result<(), String> {
     } else {
         text.trim()
     };
+    // What a library tells of every token is never meant by `debug`; naming it brings it back.
+    let quiet = format!("sqlparser=info,{filter}");
     let filter =
-        EnvFilter::try_new(filter).map_err(|error| format!("{VARIABLE}={filter}: {error}"))?;
+        EnvFilter::try_new(quiet).map_err(|error| format!("{VARIABLE}={filter}: {error}"))?;
     let terminal = std::io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would say on stderr that stderr is closed, and panic for it: inside a callback of librdkafka that ends the process.
+        .log_internal_errors(false)
         .with_ansi(terminal);
     let started = if terminal {
         logs.with_target(false).try_init()

@@ -14,6 +14,9 @@ mod run;
 mod topics;
 mod validate;
 
+use crate::broker;
+use crate::broker::kafka::CONFIGURATION;
+use crate::runtime::startup::StartError;
 use clap::{Parser, Subcommand};
 use options::Global;
 use std::io::{ErrorKind, Write};
@@ -65,10 +68,25 @@ impl Cli {
             // The reader of our output has gone away, as `head` does: that is no failure.
             Err(error) if is_broken_pipe(&error) => 0,
             Err(error) => {
-                eprintln!("error: {error:#}");
-                if error.is::<load::Usage>() { 2 } else { 1 }
+                say(&format!("error: {}", told(&error)));
+                if let Some(hint) = self.hint(&error) {
+                    say(&format!("hint: {hint}"));
+                }
+                if is_mistake(&error) { 2 } else { 1 }
             }
         }
+    }
+
+    /// What to look at when Kafka does not answer: librdkafka's own words name no address.
+    fn hint(&self, error: &anyhow::Error) -> Option<String> {
+        let broker::Error::Retriable { .. } = broker_error(error)? else {
+            return None;
+        };
+        let brokers = self.global.settings().ok()?.kafka.bootstrap_servers;
+        Some(format!(
+            "no broker answered at {brokers}: it does not run, cannot be reached from here, or wants other security settings; \
+             --brokers or kafka.bootstrap_servers says where it is"
+        ))
     }
 
     fn dispatch(&self) -> anyhow::Result<u8> {
@@ -84,10 +102,40 @@ impl Cli {
     }
 }
 
+/// The error with its causes; a cause that its effect quotes is not said twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// The user's mistake, as opposed to a failure of the world.
+fn is_mistake(error: &anyhow::Error) -> bool {
+    let refused = matches!(broker_error(error), Some(broker::Error::Refused { call, .. }) if *call == CONFIGURATION);
+    refused || error.is::<load::Usage>()
+}
+
+fn broker_error(error: &anyhow::Error) -> Option<&broker::Error> {
+    error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(StartError::Kafka(error)) => Some(error),
+        _ => cause.downcast_ref(),
+    })
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<std::io::Error>()
         .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Prints a line to stderr. Unlike `eprintln!` it does not panic when nobody reads any more.
+pub fn say(line: &str) {
+    // Nobody is left who could be told.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints a result to stdout. Unlike `println!` it does not panic when nobody reads any more.
@@ -124,6 +172,24 @@ mod tests {
             let words = std::iter::once("millstream").chain(line.split_whitespace());
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_cause_is_said_once_and_settings_that_the_client_refuses_are_the_users_mistake() {
+        let refused = broker::Error::Refused {
+            call: CONFIGURATION,
+            message: "no such property".to_owned(),
+        };
+        let error = anyhow::Error::from(StartError::Kafka(refused));
+        assert_eq!(told(&error).matches("no such property").count(), 1);
+        assert!(is_mistake(&error));
+        let away = broker::Error::Retriable {
+            call: "describe_topics",
+            message: "timed out".to_owned(),
+        };
+        let error = anyhow::Error::from(away).context("looking");
+        assert_eq!(told(&error), "looking: describe_topics: timed out");
+        assert!(!is_mistake(&error) && broker_error(&error).is_some());
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub fn reset(args: &ResetArgs, global: &Global) -> anyhow::Result<u8> {
     };
     super::print(&describe(&plan, &doomed, args.to))?;
     if !args.yes && !confirmed()? {
-        eprintln!("nothing was deleted");
+        super::say("nothing was deleted");
         return Ok(1);
     }
     // Asked before anything is deleted: a source topic that is missing changes nothing.

@@ -1,19 +1,21 @@
 //! `millstream run`: one worker process.
 //!
-//! Invariant: the file and the settings are checked before anything is connected. SIGTERM and Ctrl-C commit, close the
-//! tasks, leave the group and exit with 0; a second one is not waited for.
+//! Invariant: the file and the settings are checked before anything is connected, and the HTTP address is bound before the group is
+//! joined: a start that fails disturbs no other worker. SIGTERM and Ctrl-C commit, close the tasks, leave the group and exit
+//! with 0; a second one is not waited for, and one that comes before there is anything to close neither.
 
 use super::load;
 use super::options::Global;
 use crate::http::{Server, StatusSource};
 use crate::runtime::process::{Process, RunOptions};
 use crate::runtime::shared::Shared;
+use crate::runtime::telemetry;
 use clap::Args;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Run a topology: one worker process, which shares the work with all others of the same topology
@@ -39,7 +41,9 @@ pub fn run(args: &RunArgs, global: &Global) -> anyhow::Result<u8> {
     let settings = global.settings()?;
     let (_, plan) = load::topology(&args.file)?;
     let stop = Arc::new(AtomicBool::new(false));
+    let starting = Arc::new(AtomicBool::new(true));
     for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 0, starting.clone())?;
         // The second signal ends the process at once: Kafka aborts what is open.
         signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
@@ -48,13 +52,15 @@ pub fn run(args: &RunArgs, global: &Global) -> anyhow::Result<u8> {
         file: args.file.display().to_string(),
         until_end: args.until_end,
     };
+    let status = Arc::new(Status {
+        app: plan.app.clone(),
+        shared: OnceLock::new(),
+    });
+    let server = Server::start(settings.http.bind, status.clone())?;
     let process = Process::start(plan, &settings, &options)?;
-    let server = Server::start(
-        settings.http.bind,
-        Arc::new(Status {
-            shared: process.shared.clone(),
-        }),
-    )?;
+    // Set once, here: a second value cannot come.
+    let _ = status.shared.set(process.shared.clone());
+    starting.store(false, Ordering::Relaxed);
     let failure = loop {
         if stop.load(Ordering::Relaxed) {
             tracing::info!("stopping: committing and leaving the group");
@@ -77,29 +83,37 @@ pub fn run(args: &RunArgs, global: &Global) -> anyhow::Result<u8> {
     }
 }
 
-/// Shows the board over HTTP.
+/// Shows the board over HTTP; before there is one, that the process starts.
 struct Status {
-    shared: Arc<Shared>,
+    app: String,
+    shared: OnceLock<Arc<Shared>>,
 }
+
+const STARTING: &str = "starting: looking at Kafka's topics and the local state";
 
 impl StatusSource for Status {
     fn status(&self) -> serde_json::Value {
-        let tuning = &self.shared.tuning;
+        let tuning = self.shared.get().map(|shared| &shared.tuning);
+        let tasks = self.shared.get().map(|shared| shared.board.tasks());
         json!({
-            "app": tuning.app,
-            "worker": tuning.worker_id,
-            "threads": tuning.threads,
+            "app": self.app,
+            "worker": tuning.map(|tuning| &tuning.worker_id),
+            "threads": tuning.map(|tuning| tuning.threads),
             "ready": self.ready().is_ok(),
             "reason": self.ready().err(),
-            "tasks": self.shared.board.tasks(),
+            "tasks": tasks.unwrap_or_default(),
         })
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.shared.board.ready()
+        match self.shared.get() {
+            Some(shared) => shared.board.ready(),
+            None => Err(STARTING.to_owned()),
+        }
     }
 
     fn metrics(&self) -> String {
-        self.shared.metrics.render()
+        let shared = self.shared.get();
+        shared.map_or_else(String::new, |shared| telemetry::page(shared))
     }
 }

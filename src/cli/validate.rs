@@ -19,7 +19,7 @@ use std::path::PathBuf;
   millstream validate topologies/*.yaml
   millstream validate topologies/click-count.yaml --format json
 
-Exit code: 0 all are valid, 2 one is not")]
+Exit code: 0 all are valid, 2 one is not or cannot be read")]
 pub struct ValidateArgs {
     /// Topology files
     #[arg(required = true, value_name = "FILE")]
@@ -32,7 +32,14 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<u8> {
     let mut valid = true;
     let mut json = vec![];
     for path in &args.files {
-        let checked = load::check(path)?;
+        let checked = match load::check(path) {
+            Ok(checked) => checked,
+            Err(error) => {
+                super::say(&format!("error: {error}"));
+                valid = false;
+                continue;
+            }
+        };
         valid &= checked.result.is_ok();
         match args.format {
             Format::Text => super::print(&text(&checked))?,

@@ -56,9 +56,9 @@ impl<const N: usize> GaugeFamily<N> {
         self.0.with_label_values(&labels)
     }
 
-    /// Takes a gauge away whose thing is gone; one that was never set is no error.
-    pub fn forget(&self, labels: [&str; N]) {
-        let _ = self.0.remove_label_values(&labels);
+    /// Takes all gauges away, for a family that is filled anew whenever somebody looks.
+    pub fn clear(&self) {
+        self.0.reset();
     }
 }
 

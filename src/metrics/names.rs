@@ -1,10 +1,12 @@
 //! Every metric of the engine: name, labels, help, in one place.
 //!
 //! Invariant: figures that several tasks of a process report carry the task's partition as a label, so that no two
-//! writers share a gauge. Labels have few values: names of the file, partitions, causes; never keys of rows.
+//! writers share a gauge. Gauges of tasks are filled when somebody looks ([`Metrics::page`]), so that none is stale.
+//! Labels have few values: names of the file, partitions, causes; never keys of rows.
 
 use super::family::{Builder, CounterFamily, Definition, GaugeFamily, HistogramFamily};
 use prometheus::{Registry, TextEncoder};
+use std::sync::{Mutex, PoisonError};
 
 /// Commits: from a millisecond to a minute.
 const COMMIT_SECONDS: [f64; 12] = [
@@ -19,6 +21,8 @@ const TASK_SECONDS: [f64; 12] = [
 pub struct Metrics {
     registry: Registry,
     definitions: Vec<Definition>,
+    /// One page at a time: gauges are cleared and filled for it.
+    looking: Mutex<()>,
     pub flow: Flow,
     pub commits: Commits,
     pub tasks: Tasks,
@@ -32,6 +36,7 @@ pub struct Flow {
     pub bytes_in: CounterFamily<2>,
     pub records_out: CounterFamily<1>,
     pub bytes_out: CounterFamily<1>,
+    pub rows: CounterFamily<2>,
     pub rejected: CounterFamily<2>,
     pub late: CounterFamily<1>,
     pub lag: GaugeFamily<2>,
@@ -76,8 +81,12 @@ pub struct State {
 pub struct Client {
     pub queued_messages: GaugeFamily<2>,
     pub queued_bytes: GaugeFamily<2>,
+    pub messages: CounterFamily<2>,
+    pub message_bytes: CounterFamily<2>,
     pub round_trip: GaugeFamily<2>,
+    pub throttle: GaugeFamily<2>,
     pub request_errors: CounterFamily<2>,
+    pub connects: CounterFamily<2>,
     pub disconnects: CounterFamily<2>,
 }
 
@@ -92,6 +101,7 @@ impl Metrics {
         Metrics {
             registry: builder.registry,
             definitions: builder.definitions,
+            looking: Mutex::default(),
             flow,
             commits,
             tasks,
@@ -112,23 +122,21 @@ impl Metrics {
             .unwrap_or_default()
     }
 
-    /// Takes the gauges of a task away that this process does not run any more. `names` are its source and nodes.
-    pub fn forget_task(&self, names: &[&str], partition: i32) {
-        let partition = partition.to_string();
-        for name in names {
-            for family in [
-                &self.flow.lag,
-                &self.flow.watermark,
-                &self.flow.watermark_lag,
-                &self.flow.idle,
-            ] {
-                family.forget([name, &partition]);
-            }
-            for layer in ["overlay", "hot", "store"] {
-                self.state.rows.forget([name, &partition, layer]);
-                self.state.bytes.forget([name, &partition, layer]);
-            }
+    /// The page that is served: `fill` sets the gauges that are true at this moment only.
+    pub fn page(&self, fill: impl FnOnce(&Metrics)) -> String {
+        let _one = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        for family in [
+            &self.flow.lag,
+            &self.flow.watermark,
+            &self.flow.watermark_lag,
+            &self.flow.idle,
+        ] {
+            family.clear();
         }
+        self.state.rows.clear();
+        self.state.bytes.clear();
+        fill(self);
+        self.render()
     }
 }
 
@@ -146,12 +154,12 @@ impl Flow {
             records_in: b.counter(
                 "millstream_records_in_total",
                 partition,
-                "Records read from a source's topic.",
+                "Records of a source's topic that committed transactions have taken.",
             ),
             bytes_in: b.counter(
                 "millstream_bytes_in_total",
                 partition,
-                "Bytes of keys and values read.",
+                "Bytes of keys and values of these records.",
             ),
             records_out: b.counter(
                 "millstream_records_out_total",
@@ -163,6 +171,12 @@ impl Flow {
                 ["sink"],
                 "Bytes of keys and values written to a sink by committed transactions.",
             ),
+            rows: b.counter(
+                "millstream_node_rows_total",
+                ["node", "outcome"],
+                "Rows that a node took in committed transactions, each under one outcome: `used`, `filtered`, `rejected`, \
+                 `late`; and the result rows that a window has `emitted`.",
+            ),
             rejected: b.counter(
                 "millstream_records_rejected_total",
                 ["node", "cause"],
@@ -171,12 +185,13 @@ impl Flow {
             late: b.counter(
                 "millstream_records_late_total",
                 ["node"],
-                "Rows whose window was closed, in committed transactions.",
+                "Rows whose window was closed, in committed transactions, whether rejected (`late: reject`) or dropped.",
             ),
             lag: b.gauge(
-                "millstream_source_lag_records",
-                partition,
-                "Offsets between the committed position and the end of the partition.",
+                "millstream_lag_records",
+                task,
+                "Offsets between the committed position of a source's or node's task and the end of its input (of its \
+                 stable part), as of the last look, every 5 s.",
             ),
             watermark: b.gauge(
                 "millstream_watermark_ms",
@@ -203,7 +218,7 @@ impl Commits {
             duration: b.histogram(
                 "millstream_commit_duration_seconds",
                 [],
-                "Time from sealing to the acknowledged end of the transaction.",
+                "Time from sealing to the acknowledged end of a committed transaction.",
                 &COMMIT_SECONDS,
             ),
             bytes: b.counter("millstream_commit_bytes_total", [], "Bytes written in committed transactions."),
@@ -215,12 +230,14 @@ impl Commits {
             aborts: b.counter(
                 "millstream_aborts_total",
                 ["cause"],
-                "Aborted transactions by cause: `rebalance`, `fenced`, `timeout`, `broker`, `shutdown`, `other`.",
+                "Aborted transactions by cause: `not_owned` (tasks moved), `fenced_or_fatal` (another producer took the id, a \
+                 transaction timed out, or the client failed), `refused` (the broker never will), `broker` (the rest).",
             ),
             producers_replaced: b.counter(
                 "millstream_producers_replaced_total",
                 ["cause"],
-                "Transactional producers that were closed and made anew.",
+                "Transactional producers that were closed and made anew: `disturbed` (a commit's end may have been sent \
+                 twice), `fenced_or_fatal`, `unknown_outcome`.",
             ),
         }
     }
@@ -232,12 +249,12 @@ impl Tasks {
             phases: b.gauge(
                 "millstream_tasks",
                 ["phase"],
-                "Tasks of this process by phase: `waiting`, `restoring`, `running`, `parked`, `finished`.",
+                "Tasks of this process by phase: `assigned`, `positioning`, `restoring`, `claiming`, `running`, `parked`.",
             ),
             rebalances: b.counter(
                 "millstream_rebalances_total",
                 ["kind"],
-                "Changes of this process's assignment: `assigned`, `revoked`, `lost`.",
+                "Changes of this process's assignment: `assigned`, `revoked`, `lost` (also without any task).",
             ),
             takeover: b.histogram(
                 "millstream_takeover_duration_seconds",
@@ -272,9 +289,9 @@ impl State {
             rows: b.gauge(
                 "millstream_state_rows",
                 layer,
-                "Rows of a node's state in a layer: `overlay`, `hot`, `store` (estimated).",
+                "Rows of a node's state in a layer: `overlay` (changed by the last commit), `hot`, `store` (estimated).",
             ),
-            bytes: b.gauge("millstream_state_bytes", layer, "Bytes of a node's state in a layer."),
+            bytes: b.gauge("millstream_state_bytes", layer, "Bytes of a node's state in a layer; of the overlay, as they go into the changelog."),
             store_reads: b.counter("millstream_store_reads_total", ["node", "partition"], "Rows read from RocksDB."),
             store_writes: b.counter("millstream_store_writes_total", ["node", "partition"], "Rows written to RocksDB."),
             save: b.histogram(
@@ -296,7 +313,8 @@ impl State {
             memory_used: b.gauge(
                 "millstream_memory_used_bytes",
                 ["part"],
-                "Memory held, by part: `hot`, `overlay`, `block_cache`, `write_buffers`, `clients`.",
+                "Memory held: `process` all of it (anonymous resident memory); of that `hot` layers, `store` (RocksDB's block \
+                 cache and write buffers), `clients` (librdkafka's queues).",
             ),
             memory_budget: b.gauge("millstream_memory_budget_bytes", [], "The memory budget of the process."),
         }
@@ -317,12 +335,28 @@ impl Client {
                 ["client", "queue"],
                 "Bytes in librdkafka's queues.",
             ),
+            messages: b.counter(
+                "millstream_kafka_messages_total",
+                ["client", "direction"],
+                "Messages that a client has `sent` or `received`; a block of rows is one message.",
+            ),
+            message_bytes: b.counter(
+                "millstream_kafka_message_bytes_total",
+                ["client", "direction"],
+                "Bytes of these messages, before compression.",
+            ),
             round_trip: b.gauge(
                 "millstream_kafka_round_trip_us",
                 broker,
-                "99th percentile of the broker's round trip, in microseconds.",
+                "99th percentile of the broker's round trip in the last 5 s, in microseconds.",
             ),
-            request_errors: b.counter("millstream_kafka_request_errors_total", broker, "Requests that failed."),
+            throttle: b.gauge(
+                "millstream_kafka_throttle_ms",
+                broker,
+                "Longest time for which the broker's quota held the client back in the last 5 s.",
+            ),
+            request_errors: b.counter("millstream_kafka_request_errors_total", broker, "Requests that failed or timed out."),
+            connects: b.counter("millstream_kafka_connects_total", broker, "Connections that were tried."),
             disconnects: b.counter("millstream_kafka_disconnects_total", broker, "Connections that ended."),
         }
     }

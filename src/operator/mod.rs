@@ -13,6 +13,8 @@ pub mod map;
 mod rows;
 pub mod window;
 
+pub use rows::origin_of;
+
 use crate::batch::{Cause, SourceRows};
 use crate::state::block::Carried;
 use serde::{Deserialize, Serialize};

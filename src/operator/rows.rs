@@ -107,7 +107,8 @@ pub(super) fn others(rows: usize, dropped: &[u32]) -> Vec<u32> {
         .collect()
 }
 
-fn origin_of(batch: &Batch, row: u32) -> RejectOrigin {
+/// What is known of where a row came from: its record, or for a derived row its columns (window, key and the rest).
+pub fn origin_of(batch: &Batch, row: u32) -> RejectOrigin {
     match &batch.origin {
         Origin::Source { rows, records } => RejectOrigin::Record {
             rows: rows.clone(),

@@ -120,6 +120,12 @@ impl WindowOperator {
                 .sum::<usize>()
     }
 
+    /// Rows that the open transaction has changed.
+    pub fn changed_rows(&self) -> usize {
+        let changed = |table: &WindowTable| table.dirty_slots().len();
+        self.windows.values().map(changed).sum()
+    }
+
     /// Memory held, in bytes; and how much of it is not in the store.
     pub fn bytes(&self) -> (usize, usize) {
         let spare: usize = self.spare.iter().map(WindowTable::bytes).sum();

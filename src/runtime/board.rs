@@ -21,7 +21,13 @@ pub struct TaskStatus {
     /// Why it is parked or refused.
     pub cause: Option<String>,
     pub input: String,
+    /// Next offset of the input, as committed.
     pub position: i64,
+    /// Up to here nothing is left to be committed: beyond `position` where only control records follow.
+    #[serde(skip)]
+    pub covered: i64,
+    /// Offsets between that and the end of the input, as of the last look; null before the first.
+    pub lag: Option<i64>,
     pub epoch: u64,
     /// The watermark that the task forwards, ms; null before the first.
     pub watermark_ms: Option<i64>,
@@ -35,6 +41,9 @@ pub struct TaskStatus {
 /// The state of a keyed task.
 #[derive(Debug, Clone, Serialize)]
 pub struct StateStatus {
+    /// Changed by the last commit.
+    pub overlay_rows: u64,
+    pub overlay_bytes: u64,
     pub hot_rows: u64,
     pub hot_bytes: u64,
     pub unsaved_bytes: u64,
@@ -47,6 +56,7 @@ pub struct StateStatus {
 #[derive(Default)]
 struct Inner {
     tasks: BTreeMap<TaskId, TaskStatus>,
+    lags: BTreeMap<TaskId, i64>,
     /// Reasons not to be ready, by what they concern.
     troubles: BTreeMap<String, String>,
     joined: bool,
@@ -76,6 +86,22 @@ impl Board {
         let mut inner = self.inner();
         inner.expected.remove(task);
         inner.tasks.remove(task);
+        inner.lags.remove(task);
+    }
+
+    /// The reader of the task's input has come to an end: see [`TaskStatus::covered`].
+    pub fn set_covered(&self, task: &TaskId, covered: i64) {
+        if let Some(status) = self.inner().tasks.get_mut(task) {
+            status.covered = covered;
+        }
+    }
+
+    /// As the observer has measured it; a task that is gone meanwhile has none.
+    pub fn set_lag(&self, task: &TaskId, lag: i64) {
+        let mut inner = self.inner();
+        if inner.tasks.contains_key(task) {
+            inner.lags.insert(task.clone(), lag);
+        }
     }
 
     /// The task was assigned; its thread will show it.
@@ -127,7 +153,17 @@ impl Board {
     }
 
     pub fn tasks(&self) -> Vec<TaskStatus> {
-        self.inner().tasks.values().cloned().collect()
+        let inner = self.inner();
+        let with_lag = |(id, status): (&TaskId, &TaskStatus)| TaskStatus {
+            lag: inner.lags.get(id).copied(),
+            ..status.clone()
+        };
+        inner.tasks.iter().map(with_lag).collect()
+    }
+
+    /// Tasks that are assigned and not shown by their threads yet.
+    pub fn expected(&self) -> usize {
+        self.inner().expected.len()
     }
 
     /// # Errors

@@ -15,5 +15,5 @@ mod scout;
 pub mod shared;
 pub mod startup;
 pub mod task;
-mod telemetry;
+pub mod telemetry;
 mod worker;

@@ -54,14 +54,11 @@ fn measure_lag(shared: &Shared) -> Result<()> {
     let at: Vec<TopicPartition> = tasks.iter().map(|t| t.at.clone()).collect();
     let ranges = shared.admin.log_ranges(&at)?;
     for (task, range) in tasks.iter().zip(ranges) {
-        let partition = task.at.partition.to_string();
-        let lag = (range.stable - task.position).max(0);
-        shared
-            .metrics
-            .flow
-            .lag
-            .with([task.id.sub_topology.as_ref(), &partition])
-            .set(lag);
+        // A task whose position is not known yet (it is taken over, or could not be) lags behind nothing.
+        if task.epoch > 0 {
+            let lag = (range.stable - task.covered.max(task.position)).max(0);
+            shared.board.set_lag(&task.id, lag);
+        }
     }
     Ok(())
 }

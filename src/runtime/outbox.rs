@@ -90,6 +90,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// Lets the client tell what it has to tell.
+    pub fn serve(&mut self) {
+        self.producer.serve();
+    }
+
     pub fn disturbed(&self) -> bool {
         self.producer.disturbed()
     }

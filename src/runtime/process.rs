@@ -11,6 +11,7 @@ use super::runs;
 use super::scout;
 use super::shared::{Cluster, CommitProgress, Fences, Shared, Tuning};
 use super::startup::{self, StartError};
+use super::telemetry;
 use super::worker::{Command, Ended, Lines, Worker};
 use crate::broker::kafka::{KafkaClients, KafkaConfig, Member};
 use crate::broker::{Admin, Group};
@@ -70,12 +71,12 @@ impl Process {
     ) -> Result<Process, StartError> {
         let directory = StateDirectory::open(&settings.state.dir, &plan.app)?;
         let worker_id = directory.worker_id(settings.worker.id.as_deref())?;
-        let clients = Arc::new(KafkaClients::new(kafka_config(
-            &plan.app,
-            &worker_id,
-            settings,
-            options.until_end,
-        )));
+        let metrics = Arc::new(Metrics::new());
+        let budget = settings.memory.budget as i64;
+        metrics.state.memory_budget.with([]).set(budget);
+        let mut config = kafka_config(&plan.app, &worker_id, settings, options.until_end);
+        config.statistics = telemetry::of_clients(metrics.clone());
+        let clients = Arc::new(KafkaClients::new(config));
         let admin = clients.admin()?;
         let group: Arc<dyn Group> = clients.group(admin.clone())?;
         let cluster = Cluster::default();
@@ -115,7 +116,7 @@ impl Process {
             ownership: Ownership::default(),
             cluster,
             board: Board::default(),
-            metrics: Metrics::new(),
+            metrics,
             fences: Fences::default(),
             progress: CommitProgress::default(),
             membership: OnceLock::new(),

@@ -4,6 +4,7 @@
 //! was fenced; assignment numbers rise before that, so that a thread that slept through it cannot commit.
 
 use super::shared::Shared;
+use super::telemetry;
 use super::worker::Command;
 use crate::broker::{GroupMetadata, RebalanceListener};
 use crate::fetch::TopicPartition;
@@ -119,6 +120,7 @@ fn choose(placed: &BTreeMap<TaskId, usize>, threads: usize, task: &TaskId) -> us
 
 impl RebalanceListener for Rebalancer {
     fn assigned(&self, partitions: &[TopicPartition], group: &GroupMetadata) {
+        telemetry::on_rebalance(&self.shared.metrics, "assigned");
         for task in self.tasks_of(partitions) {
             let assignment = self.shared.ownership.assign(&task);
             let taken = Taken {
@@ -137,6 +139,7 @@ impl RebalanceListener for Rebalancer {
     }
 
     fn revoked(&self, partitions: &[TopicPartition]) {
+        telemetry::on_rebalance(&self.shared.metrics, "revoked");
         let tasks = self.tasks_of(partitions);
         tracing::info!(tasks = tasks.len(), "revoked");
         let waiting = self.order_release(&tasks, true);
@@ -147,6 +150,7 @@ impl RebalanceListener for Rebalancer {
     }
 
     fn lost(&self, partitions: &[TopicPartition]) {
+        telemetry::on_rebalance(&self.shared.metrics, "lost");
         let tasks = self.tasks_of(partitions);
         tracing::warn!(
             tasks = tasks.len(),

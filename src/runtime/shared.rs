@@ -3,7 +3,7 @@
 //! Invariant: everything here is either immutable or guarded by its own lock, and no lock is held during I/O.
 
 use super::board::Board;
-use super::task::sink::OutputTopic;
+use super::task::sink::{OutputTopic, StampLimits};
 use crate::broker::{Admin, Clients, Group, GroupMetadata, Membership};
 use crate::clock::Clock;
 use crate::fetch::TopicPartition;
@@ -53,6 +53,7 @@ pub struct Topic {
     pub id: Option<String>,
     pub partitions: i32,
     pub max_message_bytes: usize,
+    pub stamps: StampLimits,
 }
 
 impl Cluster {
@@ -156,7 +157,7 @@ pub struct Shared {
     pub ownership: Ownership,
     pub cluster: Cluster,
     pub board: Board,
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     pub fences: Fences,
     pub progress: CommitProgress,
     /// Set once the member has started.
@@ -229,7 +230,8 @@ impl Shared {
         let topic = self.cluster.get(name);
         OutputTopic {
             partitions: topic.as_ref().map_or(1, |t| t.partitions.max(1)),
-            max_bytes: topic.map_or(1 << 20, |t| t.max_message_bytes),
+            max_bytes: topic.as_ref().map_or(1 << 20, |t| t.max_message_bytes),
+            stamps: topic.map_or_else(StampLimits::default, |t| t.stamps),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! together with the command that makes it (topics of sources and sinks).
 
 use super::shared::{Cluster, Topic};
+use super::task::sink::StampLimits;
 use crate::broker::{Admin, NewTopic, TopicInfo};
 use crate::plan::graph::{Input, NodeKind, Plan};
 use crate::plan::topics::{InternalTopic, TopicKind, internal_topics};
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 /// Why a process cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("Kafka does not answer: {0}. Is `kafka.bootstrap_servers` right?")]
+    #[error("Kafka: {0}")]
     Kafka(#[from] crate::broker::Error),
     #[error(
         "these topics do not exist: {}. Make them yourself, or with `millstream topics create {file}`",
@@ -221,9 +222,12 @@ pub fn describe(
 ) -> Result<(), StartError> {
     for info in found {
         let known = cluster.get(&info.name);
-        let max_message_bytes = match known {
-            Some(topic) => topic.max_message_bytes,
-            None => max_message_bytes(&admin.topic_config(&info.name)?),
+        let (max_message_bytes, stamps) = match known {
+            Some(topic) => (topic.max_message_bytes, topic.stamps),
+            None => {
+                let config = admin.topic_config(&info.name)?;
+                (max_message_bytes(&config), StampLimits::of(&config))
+            }
         };
         cluster.set(
             &info.name,
@@ -231,6 +235,7 @@ pub fn describe(
                 id: info.id.clone(),
                 partitions: info.partitions,
                 max_message_bytes,
+                stamps,
             },
         );
     }

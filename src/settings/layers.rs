@@ -197,7 +197,7 @@ fn flags(overrides: &[String], errors: &mut Vec<SettingsError>) -> Layer {
         let number = index + 1;
         match text.split_once('=') {
             Some((key, value)) if !key.trim().is_empty() => {
-                let origin = format!("override {number}");
+                let origin = "--set".to_owned();
                 layer.insert(key.trim(), value.to_owned(), origin, errors);
             }
             _ => errors.push(SettingsError::Override { number }),

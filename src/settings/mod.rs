@@ -203,7 +203,7 @@ pub enum SettingsError {
         origin: String,
         reason: &'static str,
     },
-    #[error("override {number} is not of the form key=value")]
+    #[error("--set, the one of number {number}: not of the form key=value")]
     Override {
         /// Counted from 1; the text is not shown, it may be a secret.
         number: usize,

@@ -323,11 +323,11 @@ fn mistakes_outside_files_name_the_variable_or_override() {
         "{error}"
     );
     assert!(
-        error.contains("override 1 is not of the form key=value"),
+        error.contains("--set, the one of number 1: not of the form key=value"),
         "{error}"
     );
     assert!(
-        error.contains("override 2 is not of the form key=value"),
+        error.contains("--set, the one of number 2: not of the form key=value"),
         "{error}"
     );
     let missing = Settings::load(&[PathBuf::from("/no/such.yaml")], &BTreeMap::new(), &[]);

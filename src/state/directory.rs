@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub enum DirectoryError {
     #[error(
         "state directory {path} is in use by process {holder}: stop that process, or give this one a directory \
-         of its own (state.directory)"
+         of its own (state.dir)"
     )]
     InUse { path: String, holder: String },
     #[error("state directory: {path}: {source}")]

@@ -128,6 +128,11 @@ impl MemoryStores {
 }
 
 impl Stores for MemoryStores {
+    /// Not measured: these stores are for tests and small trials.
+    fn memory(&self) -> usize {
+        0
+    }
+
     fn open(&self, task: &str, nodes: &[&str]) -> Result<Box<dyn Store>> {
         let shared = Arc::clone(lock(&self.tasks).entry(task.to_owned()).or_default());
         {

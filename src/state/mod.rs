@@ -109,4 +109,6 @@ pub struct StoreFigures {
 pub trait Stores: Send + Sync {
     /// A store that cannot be opened or is damaged is wiped and opened empty, and that is logged.
     fn open(&self, task: &str, nodes: &[&str]) -> Result<Box<dyn Store>>;
+    /// Memory that all stores hold, beside what is counted elsewhere, in bytes.
+    fn memory(&self) -> usize;
 }

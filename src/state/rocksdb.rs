@@ -54,6 +54,10 @@ impl RocksStores {
 }
 
 impl Stores for RocksStores {
+    fn memory(&self) -> usize {
+        self.shared.memory()
+    }
+
     fn open(&self, task: &str, nodes: &[&str]) -> Result<Box<dyn Store>> {
         let claim = self.open.claim(task)?;
         let place = open::Place {

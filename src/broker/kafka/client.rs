@@ -4,10 +4,11 @@
 //! callbacks run on librdkafka's threads and hold no lock for long. This file does not know what the client is for.
 
 use super::acknowledgement::{self, Acknowledgements};
-use super::config::{KafkaConfig, Role, properties};
+use super::config::{CONFIGURATION, KafkaConfig, Role, properties};
 use super::error::{codes, name};
 use super::ffi::{self, c_string, code, text};
 use super::member::Rebalance;
+use super::statistics::Listener;
 use crate::broker::{Error, Result};
 use crate::clock::{Clock, SystemClock};
 use std::ffi::{c_char, c_int, c_void};
@@ -29,6 +30,8 @@ pub(super) struct Context {
     pub transaction_error: Mutex<String>,
     pub acknowledgements: Acknowledgements,
     pub rebalance: Option<Rebalance>,
+    /// The client's name in figures, and who hears them.
+    statistics: Option<(String, Listener)>,
 }
 
 impl Context {
@@ -68,6 +71,9 @@ impl Client {
             transaction_error: Mutex::default(),
             acknowledgements: Acknowledgements::default(),
             rebalance,
+            statistics: role
+                .statistics_name()
+                .map(|name| (name, config.statistics.clone())),
         });
         let mut buffer = [0 as c_char; 512];
         unsafe {
@@ -81,6 +87,7 @@ impl Client {
             ffi::rd_kafka_conf_set_opaque(conf, (&raw const *context).cast_mut().cast());
             ffi::rd_kafka_conf_set_log_cb(conf, Some(on_log));
             ffi::rd_kafka_conf_set_error_cb(conf, Some(on_error));
+            ffi::rd_kafka_conf_set_stats_cb(conf, Some(on_statistics));
             if context.rebalance.is_some() {
                 code::rd_kafka_conf_set_rebalance_cb(conf, Some(super::member::on_rebalance));
             }
@@ -97,7 +104,7 @@ impl Client {
                 ffi::rd_kafka_conf_destroy(conf);
                 let message = format!("{}: {}", role.name(), text(buffer.as_ptr()));
                 return Err(Error::Refused {
-                    call: "kafka client",
+                    call: CONFIGURATION,
                     message,
                 });
             }
@@ -186,7 +193,7 @@ unsafe fn set(conf: *mut ffi::rd_kafka_conf_t, name: &str, value: &str) -> Resul
         }
         let message = format!("property \"{name}\": {}", text(buffer.as_ptr()));
         Err(Error::Refused {
-            call: "kafka configuration",
+            call: CONFIGURATION,
             message,
         })
     }
@@ -261,6 +268,23 @@ unsafe extern "C" fn on_error(
     {
         rebalance.failed(&cause, true);
     }
+}
+
+/// Runs on the thread that polls the client. librdkafka keeps the document, which the answer 0 says.
+unsafe extern "C" fn on_statistics(
+    _: *mut ffi::rd_kafka_t,
+    document: *mut c_char,
+    len: usize,
+    opaque: *mut c_void,
+) -> c_int {
+    if let Some(context) = unsafe { opaque.cast::<Context>().as_ref() }
+        && let Some((name, listener)) = &context.statistics
+        && !document.is_null()
+    {
+        let document = unsafe { std::slice::from_raw_parts(document.cast::<u8>(), len) };
+        listener.hear(name, document);
+    }
+    0
 }
 
 /// Counts down a call's time in librdkafka's milliseconds.

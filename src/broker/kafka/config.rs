@@ -3,8 +3,12 @@
 //! Invariant: a setting that exactly-once or the protocol rests on is `Fixed`, and a user property of that name is
 //! refused; everything else is a default that user properties override. This file makes no client.
 
+use super::statistics::{self, Listener};
 use crate::broker::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The call that errors name where the user's properties are at fault.
+pub const CONFIGURATION: &str = "kafka configuration";
 
 /// What the clients of one process share.
 #[derive(Debug, Clone)]
@@ -27,6 +31,8 @@ pub struct KafkaConfig {
     pub fetch_queue_bytes: usize,
     /// Sent and not yet acknowledged, per producer.
     pub produce_queue_bytes: usize,
+    /// Hears the figures of data consumers and transactional producers.
+    pub statistics: Listener,
 }
 
 impl KafkaConfig {
@@ -49,6 +55,7 @@ impl KafkaConfig {
             static_instance: None,
             fetch_queue_bytes: 32 << 20,
             produce_queue_bytes: 32 << 20,
+            statistics: Listener::default(),
         }
     }
 }
@@ -87,6 +94,18 @@ impl Role {
             self,
             Role::Admin | Role::Transactional { .. } | Role::Settle { .. }
         )
+    }
+
+    /// The name in figures, where it tells any: the number of its thread stands behind the last `-`.
+    pub fn statistics_name(&self) -> Option<String> {
+        let number = |id: &str| id.rsplit('-').next().unwrap_or_default().to_string();
+        match self {
+            Role::Data { client_id } => Some(format!("consumer-{}", number(client_id))),
+            Role::Transactional { transactional_id } => {
+                Some(format!("producer-{}", number(transactional_id)))
+            }
+            _ => None,
+        }
     }
 
     /// For logs and thread names.
@@ -158,6 +177,14 @@ pub(super) fn properties(config: &KafkaConfig, role: &Role) -> Result<BTreeMap<S
     settings.fixed("log.connection.close", true);
     settings.fixed("log.queue", false);
     settings.fixed("log_level", 6);
+    // Statistics wait in a queue until the client is polled: of a client that nobody polls they would pile up.
+    let told = config.statistics.is_set() && role.statistics_name().is_some();
+    let interval = if told {
+        statistics::INTERVAL.as_millis()
+    } else {
+        0
+    };
+    settings.fixed("statistics.interval.ms", interval);
     match role {
         Role::Data { .. } => data(&mut settings, config),
         Role::Member => member(&mut settings, config),
@@ -179,7 +206,7 @@ pub(super) fn properties(config: &KafkaConfig, role: &Role) -> Result<BTreeMap<S
         if settings.fixed.contains(name.as_str()) {
             let message = format!("property \"{name}\" cannot be set: the engine sets it itself");
             return Err(Error::Refused {
-                call: "kafka configuration",
+                call: CONFIGURATION,
                 message,
             });
         }
@@ -315,6 +342,22 @@ mod tests {
                 assert!(error.to_string().contains(name), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn only_polled_clients_with_a_listener_tell_statistics() {
+        let mut config = KafkaConfig::new("b", "app", "worker-1");
+        let data = Role::Data {
+            client_id: "worker-1-3".into(),
+        };
+        let interval = |config: &KafkaConfig, role: &Role| {
+            properties(config, role).unwrap()["statistics.interval.ms"].clone()
+        };
+        assert_eq!(interval(&config, &data), "0");
+        config.statistics = Listener::new(|_, _| {});
+        assert_eq!(interval(&config, &data), "5000");
+        assert_eq!(interval(&config, &Role::Admin), "0");
+        assert_eq!(data.statistics_name().as_deref(), Some("consumer-3"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Invariant: `finish` succeeds only if the broker has acknowledged every record that was sent.
 
-use super::KafkaConfig;
+use super::{CONFIGURATION, KafkaConfig};
 use crate::broker::{Error, Result};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -58,7 +58,7 @@ impl PlainProducer {
         let producer = client
             .create_with_context(reports.clone())
             .map_err(|error| Error::Refused {
-                call: "kafka configuration",
+                call: CONFIGURATION,
                 message: error.to_string(),
             })?;
         Ok(PlainProducer {

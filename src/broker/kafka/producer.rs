@@ -238,6 +238,8 @@ impl Producer for KafkaProducer {
     }
 
     fn init(&mut self, timeout: Duration) -> Result<()> {
+        // Repeated for as long as the brokers are away: nobody else serves the client meanwhile.
+        self.serve();
         let rk = self.client.rk();
         self.repeat("init_transactions", timeout, |ms| unsafe {
             ffi::rd_kafka_init_transactions(rk, ms)
@@ -361,6 +363,10 @@ impl Producer for KafkaProducer {
         self.repeat("abort", timeout, |ms| unsafe {
             ffi::rd_kafka_abort_transaction(rk, ms)
         })
+    }
+
+    fn serve(&mut self) {
+        unsafe { ffi::rd_kafka_poll(self.client.rk(), 0) };
     }
 
     fn disturbed(&self) -> bool {

@@ -31,7 +31,7 @@ pub enum ExpectedRow {
     Values(Vec<Value>),
     /// A result that does not fit its type: no row.
     Rejected,
-    /// Rows were dropped as late, or not: only the engine's counts know.
+    /// Rows were late, or not: only the engine's counts know.
     Undecided,
 }
 
@@ -135,6 +135,8 @@ pub struct Comparison {
     pub undecided: u64,
     /// Groups whose window need not be there yet, and is not.
     pub open: u64,
+    /// Groups of closed windows whose result must be a reject.
+    pub rejected: u64,
     pub anomalies: Vec<Anomaly>,
 }
 
@@ -215,6 +217,22 @@ pub fn compare(
 }
 
 impl Comparison {
+    /// Results that must be rejects have one each in the reject topic; they have no record by which to be told apart.
+    pub fn check_derived(&mut self, derived: u64) {
+        if derived < self.rejected {
+            self.anomalies.push(Anomaly {
+                kind: AnomalyKind::NotRejected,
+                window_end: None,
+                key: String::new(),
+                place: None,
+                detail: format!(
+                    "{} results do not fit their types, and the reject topic names {derived}",
+                    self.rejected
+                ),
+            });
+        }
+    }
+
     fn report(
         &mut self,
         kind: AnomalyKind,
@@ -301,6 +319,7 @@ fn check_missing(
         if expected.row == ExpectedRow::Undecided {
             comparison.undecided += 1;
         }
+        comparison.rejected += u64::from(expected.row == ExpectedRow::Rejected && expected.closed);
         if seen.contains_key(group) || expected.row == ExpectedRow::Rejected {
             continue;
         }

@@ -23,7 +23,7 @@ mod value;
 use super::load;
 use super::options::{Format, Global};
 use crate::clock::{Clock, SystemClock};
-use crate::spec::duration;
+use crate::spec::duration::{self, DurationError};
 use anyhow::bail;
 use clap::Args;
 use compare::{OutputRow, compare};
@@ -81,8 +81,12 @@ pub fn audit(args: &AuditArgs, global: &Global) -> anyhow::Result<u8> {
     let (spec, _) = load::topology(&args.file)?;
     let shape =
         Shape::of(&spec, args.node.as_deref(), args.sink.as_deref()).map_err(load::Usage)?;
-    let timeout = duration::parse(&args.timeout)
-        .map_err(|cause| load::Usage(format!("--timeout: {cause}")))?;
+    let timeout = duration::parse(&args.timeout).map_err(|cause| {
+        load::Usage(format!(
+            "--timeout: {cause}: write {}",
+            DurationError::help()
+        ))
+    })?;
     let timeout = Duration::from_millis(timeout.unsigned_abs());
     let cluster = global.connect(&format!("{}-audit", spec.app.value))?;
     let open = |topic: &str| -> anyhow::Result<TopicReader> {
@@ -132,6 +136,7 @@ impl Auditor<'_> {
         for (reader, topic) in [
             (&self.input, &self.shape.input_topic),
             (&self.output, &self.shape.output_topic),
+            (&self.rejects, &self.shape.rejects_topic),
         ] {
             if let Some((partition, start)) = reader.starts().iter().find(|(_, start)| **start > 0)
             {
@@ -225,6 +230,7 @@ impl Auditor<'_> {
         let expected = self.model.expected(shape, &self.book, self.watermark);
         let columns: Vec<String> = shape.items.iter().map(|item| item.name.clone()).collect();
         let mut comparison = compare(&expected, &self.rows, &columns, shape.one_partition());
+        comparison.check_derived(self.book.derived);
         comparison
             .anomalies
             .extend(self.model.judge_rejects(&self.book, args.idle_sources));
@@ -241,6 +247,7 @@ impl Auditor<'_> {
             derived_rejects: self.book.derived,
             comparison,
             strict: args.strict,
+            drops_late: shape.late == crate::spec::LatePolicy::Drop,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The model: what the output must be, computed from the input that was read back. A map from window and group to
 //! accumulators, and nothing clever.
 //!
-//! Invariant: each row is counted once, in the window of its event time, unless the engine was allowed to call it late
-//! and says so in the reject topic. Rows whose lateness cannot be known (`late: drop`) make their window and group
-//! undecided; they are never guessed.
+//! Invariant: each row is counted once, in the window of its event time, unless the engine says in the reject topic that it was
+//! late (whether it was allowed to is judged apart). Rows whose lateness cannot be known (`late: drop`) make their
+//! window and group undecided; they are never guessed.
 //!
 //! Which rows may be late: a window closes only when the watermark of every partition has passed its end, so a row whose
 //! window its own partition's watermark had not passed is on time (unless its partition was idle, new or resumed).
+
+mod ranges;
 
 use super::compare::{Anomaly, AnomalyKind, Expected, ExpectedRow, GroupKey};
 use super::rejects::{Place, RejectBook};
@@ -28,8 +30,10 @@ pub struct InputRecord<'a> {
 
 /// A row that is kept apart, because the reject topic decides about it.
 struct Apart {
-    end: i64,
+    group: GroupKey,
     row: Vec<Value>,
+    /// It came behind its partition's watermark: the engine does not fold such a row with others.
+    behind: bool,
     /// The engine had no right to call it late, unless its partition was idle, new or resumed.
     on_time: bool,
 }
@@ -124,20 +128,20 @@ impl Model {
         };
         let possibly_late = watermark.is_some_and(|watermark| end - 1 <= watermark);
         self.counts.possibly_late += u64::from(possibly_late);
+        let group = GroupKey {
+            end,
+            key: key_of(shape, &row),
+        };
         if possibly_late || book.is_late(place) || book.in_late_range(place) {
-            self.apart.insert(
-                place,
-                Apart {
-                    end,
-                    row,
-                    on_time: !possibly_late,
-                },
-            );
+            let apart = Apart {
+                group,
+                row,
+                behind: watermark.is_some_and(|watermark| time <= watermark),
+                on_time: !possibly_late,
+            };
+            self.apart.insert(place, apart);
         } else {
-            let group = self.groups.entry(GroupKey {
-                end,
-                key: key_of(shape, &row),
-            });
+            let group = self.groups.entry(group);
             group.or_insert_with(|| Group::new(shape)).add(shape, &row);
         }
     }
@@ -169,25 +173,17 @@ impl Model {
         book: &RejectBook,
         watermark: Option<i64>,
     ) -> BTreeMap<GroupKey, Expected> {
-        let mut touched: BTreeMap<GroupKey, (Group, bool)> = BTreeMap::new();
+        let ranges = self.late_ranges(book);
+        let mut touched: BTreeMap<&GroupKey, (Group, bool)> = BTreeMap::new();
         for (place, apart) in &self.apart {
-            let key = GroupKey {
-                end: apart.end,
-                key: key_of(shape, &apart.row),
-            };
-            let (group, undecided) = touched.entry(key).or_insert_with_key(|key| {
-                (
-                    self.groups
-                        .get(key)
-                        .cloned()
-                        .unwrap_or_else(|| Group::new(shape)),
-                    false,
-                )
+            let key = &apart.group;
+            let (group, undecided) = touched.entry(key).or_insert_with(|| {
+                let certain = self.groups.get(key).cloned();
+                (certain.unwrap_or_else(|| Group::new(shape)), false)
             });
-            // A range tells how many rows of one group came late, not which group.
             *undecided |=
-                book.in_late_range(*place) || !apart.on_time && shape.late == LatePolicy::Drop;
-            if !book.is_late(*place) {
+                ranges.doubtful.contains(key) || !apart.on_time && shape.late == LatePolicy::Drop;
+            if !book.is_late(*place) && !ranges.late.contains(place) {
                 group.add(shape, &apart.row);
             }
         }
@@ -207,7 +203,8 @@ impl Model {
             }
         }
         for (key, (group, undecided)) in touched {
-            let certain = self.groups.contains_key(&key);
+            let certain = self.groups.contains_key(key);
+            let key = key.clone();
             if undecided {
                 let closed = certain && must_be_there(&key);
                 expected.insert(
@@ -260,6 +257,9 @@ impl Model {
                 *place,
                 format!("nothing is wrong with it, rejected as {causes}"),
             );
+        }
+        for (range, why) in self.late_ranges(book).wrong {
+            report(AnomalyKind::WronglyRejected, range, why);
         }
         if !idle_sources {
             for (place, _) in self

@@ -6,7 +6,7 @@
 use super::compare::{Anomaly, AnomalyKind};
 use super::shape::Shape;
 use serde_json::Value as Json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Partition and offset of an input record.
 pub type Place = (i32, i64);
@@ -29,8 +29,8 @@ pub struct RejectBook {
     /// Rejected results of aggregates, which have no record.
     pub derived: u64,
     pub anomalies: Vec<Anomaly>,
-    /// Records and nodes met, to find a reject that stands there twice.
-    seen: BTreeSet<(String, String, Place)>,
+    /// Nodes and records met with their cause, to find what was rejected twice; a range counts as its first record.
+    seen: BTreeMap<(String, Place), String>,
 }
 
 impl RejectBook {
@@ -99,6 +99,7 @@ impl RejectBook {
             return None;
         }
         let partition = i32::try_from(partition).ok()?;
+        self.check_twice(at, node, (partition, first), &cause);
         if let Some(last) = number("last_offset").filter(|last| *last >= first) {
             let rows = number("rows")
                 .and_then(|rows| u64::try_from(rows).ok())
@@ -111,20 +112,23 @@ impl RejectBook {
             });
             return Some((partition, first, last));
         }
-        if !self
-            .seen
-            .insert((node.clone(), cause.clone(), (partition, first)))
-        {
-            let detail = format!(
-                "record {partition}/{first} was rejected by {node} as {cause} more than once"
-            );
-            self.report(AnomalyKind::DuplicateReject, at, detail);
-        }
         self.records
             .entry((partition, first))
             .or_default()
             .push(cause);
         Some((partition, first, first))
+    }
+
+    /// A node rejects a record once, and for one cause.
+    fn check_twice(&mut self, at: Place, node: String, place: Place, cause: &str) {
+        let detail = format!(
+            "record {}/{} was rejected by {node} more than once, as {cause}",
+            place.0, place.1
+        );
+        if let Some(before) = self.seen.insert((node, place), cause.to_owned()) {
+            let detail = format!("{detail} and as {before}");
+            self.report(AnomalyKind::DuplicateReject, at, detail);
+        }
     }
 
     fn report(&mut self, kind: AnomalyKind, (partition, offset): Place, detail: String) {
@@ -178,11 +182,17 @@ mod tests {
         assert_eq!((book.derived, book.late_records()), (1, 1));
         assert!(book.anomalies.is_empty());
         book.read(&shape, (0, 5), Some(late.as_bytes()));
+        let range = r#"{"cause":"late","node":"counts","topic":"input","partition":1,"first_offset":5,"last_offset":9,"rows":3}"#;
+        book.read(&shape, (0, 7), Some(range.as_bytes()));
         book.read(&shape, (0, 6), Some(b"{"));
         let kinds: Vec<AnomalyKind> = book.anomalies.iter().map(|anomaly| anomaly.kind).collect();
         assert_eq!(
             kinds,
-            [AnomalyKind::DuplicateReject, AnomalyKind::Unreadable]
+            [
+                AnomalyKind::DuplicateReject,
+                AnomalyKind::DuplicateReject,
+                AnomalyKind::Unreadable
+            ]
         );
     }
 }

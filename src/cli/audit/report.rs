@@ -28,6 +28,8 @@ pub struct Report {
     pub comparison: Comparison,
     /// Undecided groups fail.
     pub strict: bool,
+    /// `late: drop`: nothing tells which late rows were dropped.
+    pub drops_late: bool,
 }
 
 impl Report {
@@ -43,6 +45,7 @@ impl Report {
             undecided,
             open,
             anomalies,
+            rejected: _,
         } = &self.comparison;
         let mut text = format!("checked {windows} windows, {rows} rows: ");
         let verdict = match anomalies.len() {
@@ -58,10 +61,12 @@ impl Report {
             let _ = write!(text, " ({open} rows of windows that are still open)");
         }
         if *undecided > 0 {
-            let _ = write!(
-                text,
-                " ({undecided} rows cannot be decided: late rows are dropped, not rejected)"
-            );
+            let why = if self.drops_late {
+                "late rows are dropped, not rejected"
+            } else {
+                "the reject topic names ranges of late rows that the input does not bear out"
+            };
+            let _ = write!(text, " ({undecided} rows cannot be decided: {why})");
         }
         text
     }
@@ -195,6 +200,7 @@ mod tests {
             derived_rejects: 0,
             comparison,
             strict,
+            drops_late: true,
         }
     }
 

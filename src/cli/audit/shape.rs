@@ -124,7 +124,16 @@ fn choose_sink<'a>(
     let found: Vec<&SinkSpec> = spec.sinks.iter().filter(fits).collect();
     match found.as_slice() {
         [one] => Ok(one),
-        [] => Err("no sink of the file fits --node and --sink".to_owned()),
+        [] => {
+            let all = spec.sinks.iter();
+            let names: Vec<String> = all
+                .map(|s| format!("{} (of node {})", s.name.value, s.from.value))
+                .collect();
+            Err(format!(
+                "no sink of the file fits --node and --sink; there are: {}",
+                names.join(", ")
+            ))
+        }
         several => {
             let names: Vec<&str> = several.iter().map(|s| s.name.value.as_str()).collect();
             Err(format!(

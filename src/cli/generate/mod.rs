@@ -5,6 +5,7 @@
 
 pub mod clicks;
 
+use super::load::Usage;
 use super::options::Global;
 use crate::broker::kafka::PlainProducer;
 use crate::clock::{Clock, SystemClock};
@@ -85,7 +86,9 @@ impl Pace {
     fn of(args: &ClicksArgs) -> anyhow::Result<Pace> {
         let value = args.rate.unwrap_or(args.speed);
         if !value.is_finite() || value < 0.0 {
-            bail!("--speed and --rate take a number of at least 0");
+            bail!(Usage(
+                "--speed and --rate take a number of at least 0".to_owned()
+            ));
         }
         Ok(match args.rate {
             _ if value == 0.0 => Pace::Unlimited,
@@ -128,11 +131,10 @@ fn generate_clicks(args: &ClicksArgs, global: &Global) -> anyhow::Result<u8> {
     };
     let partitions = args.partitions.unwrap_or(topic.partitions);
     if partitions > topic.partitions {
-        bail!(
+        bail!(Usage(format!(
             "topic {} has {} partitions, not {partitions}",
-            args.topic,
-            topic.partitions
-        );
+            args.topic, topic.partitions
+        )));
     }
     let clicks = Clicks::new(Shape {
         pages: args.pages,
@@ -150,7 +152,10 @@ fn generate_clicks(args: &ClicksArgs, global: &Global) -> anyhow::Result<u8> {
     });
     let mut producer = PlainProducer::new(&cluster.config)?;
     let sent = send(clicks, args, pace, &mut producer, &SystemClock::new())?;
-    eprintln!("{sent} clicks sent to {} and acknowledged", args.topic);
+    super::say(&format!(
+        "{sent} clicks sent to {} and acknowledged",
+        args.topic
+    ));
     Ok(0)
 }
 
@@ -175,7 +180,9 @@ fn send(
             if now.saturating_sub(last_progress) >= PROGRESS {
                 last_progress = now;
                 let windows = (click.event_time_ms - start_ms) / clicks::WINDOW_MS;
-                eprintln!("{sent} clicks sent, {windows} windows of event time passed");
+                super::say(&format!(
+                    "{sent} clicks sent, {windows} windows of event time passed"
+                ));
             }
             if now >= due {
                 break;

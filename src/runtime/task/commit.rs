@@ -27,6 +27,12 @@ pub struct Sealing<'a> {
     pub producers: u32,
 }
 
+/// Bytes of keys and values that passed a task.
+pub struct Volume {
+    pub read: u64,
+    pub written: Vec<(Arc<str>, u64)>,
+}
+
 impl Task {
     /// Produces everything of the task that the transaction still lacks.
     pub fn seal(&mut self, by: &Sealing<'_>, outbox: &mut Outbox) -> Result<()> {
@@ -111,6 +117,14 @@ impl Task {
         self.rejects.take_counts()
     }
 
+    /// Bytes that the committed transaction has read, and written by sink; for people.
+    pub fn take_volume(&mut self) -> Volume {
+        Volume {
+            read: std::mem::take(&mut self.read_bytes),
+            written: self.nodes.take_written(),
+        }
+    }
+
     /// The transaction that carried the task is committed. Returns whether this was its claim.
     pub fn committed(&mut self, blocks: &BTreeMap<TopicPartition, i64>, now: Duration) -> bool {
         let Some(facts) = self.sealed.take() else {
@@ -118,6 +132,11 @@ impl Task {
         };
         self.committed_at = now;
         if let Input::Keyed(keyed) = &mut self.input {
+            let changed = &keyed.operator;
+            self.overlay = (
+                changed.changed_rows() as u64,
+                changed.changed_bytes() as u64,
+            );
             keyed.committed(&facts, blocks);
         }
         self.nodes.committed();
@@ -141,6 +160,7 @@ impl Task {
             self.end_seen = None;
         }
         self.nodes.aborted();
+        self.read_bytes = 0;
         self.rejects.discard();
         self.pending.clear();
         self.working = Progress::of(&self.committed);

@@ -23,7 +23,7 @@ use crate::protocol::ownership::Taken;
 use crate::runtime::error::Result;
 use crate::runtime::outbox::Outbox;
 use crate::time::watermark::{Heard, UNKNOWN};
-pub use commit::Sealing;
+pub use commit::{Sealing, Volume};
 use keyed::KeyedInput;
 use nodes::{Nodes, Surroundings};
 use rejects::{RejectTarget, RejectWriter};
@@ -115,6 +115,10 @@ pub struct Task {
     bounded: bool,
     pending: VecDeque<(Fetch, usize)>,
     rejects: RejectWriter,
+    /// Bytes of the records that were processed since the last commit, for people.
+    read_bytes: u64,
+    /// Rows and bytes that the last commit has changed, for people.
+    pub overlay: (u64, u64),
 }
 
 impl Task {
@@ -149,6 +153,8 @@ impl Task {
             bounded: false,
             pending: VecDeque::new(),
             rejects: RejectWriter::default(),
+            read_bytes: 0,
+            overlay: (0, 0),
         }
     }
 
@@ -168,6 +174,16 @@ impl Task {
     /// Next offset of the input, as far as it was processed (not committed).
     pub fn position(&self) -> i64 {
         self.working.position
+    }
+
+    /// Up to here nothing of the input is left to be committed; control records behind the last record count.
+    pub fn covered(&self) -> i64 {
+        let all = !self.bounded && self.pending.is_empty() && !self.is_touched();
+        if all {
+            self.read_to.max(self.committed.position)
+        } else {
+            self.committed.position
+        }
     }
 
     pub fn is_running(&self) -> bool {
@@ -344,6 +360,7 @@ impl Task {
             return Ok(());
         };
         let next = fetch.offset(last) + 1;
+        self.read_bytes += fetch.bytes_of(first..bound);
         let taken = source.take(fetch, first..bound, time, wall_ms, &mut self.rejects);
         let counts = &mut self.working.counts;
         counts.records += taken.records;

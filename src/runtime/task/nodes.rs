@@ -170,6 +170,18 @@ impl Nodes {
         Ok(sent)
     }
 
+    /// Bytes that each sink has written since the last call.
+    pub fn take_written(&mut self) -> Vec<(Arc<str>, u64)> {
+        let written = self
+            .nodes
+            .iter_mut()
+            .filter_map(|node| match &mut node.kind {
+                Kind::Sink(sink) => Some((node.name.clone(), sink.take_written())),
+                _ => None,
+            });
+        written.collect()
+    }
+
     pub fn committed(&mut self) {
         for node in &mut self.nodes {
             if let Kind::Fold(fold) = &mut node.kind
@@ -183,9 +195,15 @@ impl Nodes {
     pub fn aborted(&mut self) {
         self.scratch.clear();
         for node in &mut self.nodes {
-            if let Kind::Fold(fold) = &mut node.kind {
-                fold.fold.discard();
-                fold.telling = None;
+            match &mut node.kind {
+                Kind::Fold(fold) => {
+                    fold.fold.discard();
+                    fold.telling = None;
+                }
+                Kind::Sink(sink) => {
+                    sink.take_written();
+                }
+                Kind::Map(_) => {}
             }
         }
     }

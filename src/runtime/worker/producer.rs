@@ -56,7 +56,8 @@ impl ProducerSlot {
 impl Worker {
     /// Makes sure that there is an initialised producer; false while there is none.
     pub(super) fn ready_producer(&mut self) -> bool {
-        if self.producer.outbox.is_some() {
+        if let Some(outbox) = &mut self.producer.outbox {
+            outbox.serve();
             return true;
         }
         if self.producer.fresh.is_none() {

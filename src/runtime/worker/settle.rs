@@ -173,7 +173,9 @@ impl Worker {
                 let work = keyed.take_work();
                 telemetry::on_state(&self.shared.metrics, &keyed.node, id.partition, &work);
             }
-            telemetry::on_rows(&self.shared, id, &before, &task.facts().counts, rejects);
+            let volume = task.take_volume();
+            let after = &task.facts().counts;
+            telemetry::on_rows(&self.shared, id, (&before, after), rejects, volume);
             if claimed {
                 let took = now.saturating_sub(task.taken_at);
                 task.takeover_ms = Some(took.as_millis() as u64);
@@ -341,7 +343,9 @@ impl Worker {
             let Input::Keyed(keyed) = &mut task.input else {
                 continue;
             };
+            let began = self.shared.clock.elapsed();
             let saved = keyed.save(short, min_log);
+            telemetry::on_save(&self.shared, began);
             held -= bytes.min(held);
             self.on_saved(&id, saved);
         }

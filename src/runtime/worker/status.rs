@@ -5,7 +5,6 @@ use crate::protocol::TaskId;
 use crate::runtime::board::{StateStatus, TaskStatus};
 use crate::runtime::janitor::Deletion;
 use crate::runtime::task::{Input, Phase, Task};
-use crate::runtime::telemetry;
 
 impl Worker {
     /// Puts the task's present state on the board.
@@ -28,6 +27,8 @@ impl Worker {
             },
             input: task.input_at.to_string(),
             position: facts.position,
+            covered: task.covered(),
+            lag: None,
             epoch: facts.epoch,
             watermark_ms: (heard.watermark > i64::MIN).then_some(heard.watermark),
             idle: heard.idle,
@@ -35,12 +36,6 @@ impl Worker {
             state: state_of(task),
             counts: serde_json::to_value(&facts.counts).unwrap_or_default(),
         };
-        telemetry::on_task(
-            &self.shared.metrics,
-            id,
-            &status,
-            self.shared.clock.wall_ms(),
-        );
         self.shared.board.set_task(id, status);
     }
 
@@ -81,7 +76,10 @@ fn state_of(task: &Task) -> Option<StateStatus> {
     };
     let (hot_bytes, unsaved_bytes) = keyed.operator.bytes();
     let store = keyed.store.figures();
+    let (overlay_rows, overlay_bytes) = task.overlay;
     Some(StateStatus {
+        overlay_rows,
+        overlay_bytes,
         hot_rows: keyed.operator.rows() as u64,
         hot_bytes: hot_bytes as u64,
         unsaved_bytes: unsaved_bytes as u64,

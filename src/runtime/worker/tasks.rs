@@ -240,6 +240,7 @@ impl Worker {
         };
         if *at == task.input_at {
             task.at_end(offset, offset >= high, elapsed);
+            self.shared.board.set_covered(id, task.covered());
             return;
         }
         if matches!(&task.phase, Phase::Restoring(restore) if restore.at_end(offset)) {

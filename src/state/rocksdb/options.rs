@@ -45,6 +45,11 @@ impl Shared {
         }
     }
 
+    /// Memory in use: write buffers are charged to the cache.
+    pub(super) fn memory(&self) -> usize {
+        self.cache.get_usage()
+    }
+
     /// Of a database.
     pub(super) fn database(&self) -> Options {
         let mut options = self.family();

@@ -232,3 +232,21 @@ fn a_result_that_does_not_fit_must_not_be_there() {
     );
     assert!(compare(&expected, &right()[1..], &columns, true).ok(true));
 }
+
+#[test]
+fn results_that_must_be_rejects_have_one_each() {
+    let mut expected = expected();
+    expected.insert(
+        group(15, "/a"),
+        Expected {
+            row: ExpectedRow::Rejected,
+            closed: true,
+        },
+    );
+    let columns = COLUMNS.map(str::to_owned);
+    let mut comparison = compare(&expected, &right()[1..], &columns, true);
+    comparison.check_derived(1);
+    assert_eq!(comparison.anomalies, []);
+    comparison.check_derived(0);
+    assert_eq!(comparison.anomalies[0].kind, AnomalyKind::NotRejected);
+}

@@ -143,6 +143,56 @@ fn with_dropped_late_rows_the_window_is_undecided() {
     );
 }
 
+fn late_range(run: &mut Run, first: i64, last: i64, rows: u64) {
+    let json = format!(
+        r#"{{"cause":"late","node":"counts","topic":"input","partition":0,"offset":null,
+            "rows":{rows},"first_offset":{first},"last_offset":{last}}}"#
+    );
+    run.book
+        .read(&run.shape, (0, first), Some(json.as_bytes()))
+        .unwrap();
+}
+
+#[test]
+fn a_range_of_late_rows_leaves_out_exactly_the_rows_of_its_group() {
+    let mut run = Run::new(CLICK_COUNT, LatePolicy::Reject);
+    late_range(&mut run, 0, 3, 2);
+    run.reject("late", (0, 2));
+    run.click((0, 0), 1_000, "/a", "1");
+    run.click((0, 1), 1_100, "/b", "1");
+    // Behind the watermark of its partition: named alone.
+    run.click((0, 2), 1, "/a", "1");
+    run.click((0, 3), 1_100, "/a", "1");
+    run.click((0, 4), 1_200, "/a", "1");
+    assert_eq!(run.expected(), ["15000 /a 1 open", "15000 /b 1 open"]);
+    assert!(run.model.judge_rejects(&run.book, true).is_empty());
+    let kinds: Vec<_> = run.model.judge_rejects(&run.book, false);
+    assert!(kinds.iter().all(|a| a.kind == AnomalyKind::LateOnTime));
+    assert_eq!(kinds.len(), 2);
+}
+
+#[test]
+fn a_range_that_the_input_does_not_bear_out_decides_nothing_and_is_an_anomaly() {
+    for (first, last, rows) in [(0, 2, 3), (0, 1, 1), (1, 2, 2), (0, 2, 1)] {
+        let mut run = Run::new(CLICK_COUNT, LatePolicy::Reject);
+        late_range(&mut run, first, last, rows);
+        run.click((0, 0), 1_000, "/a", "1");
+        run.click((0, 1), 1_100, "/b", "1");
+        run.click((0, 2), 1_200, "/a", "1");
+        let found = run.model.judge_rejects(&run.book, true);
+        let kinds: Vec<_> = found.iter().map(|a| a.kind).collect();
+        assert_eq!(
+            kinds,
+            [AnomalyKind::WronglyRejected],
+            "{first}..{last} {rows}"
+        );
+        assert!(
+            run.expected().iter().any(|row| row.contains("Undecided")),
+            "{first}..{last} {rows}"
+        );
+    }
+}
+
 #[test]
 fn a_row_on_time_may_not_be_called_late_unless_partitions_were_idle() {
     let mut run = Run::new(CLICK_COUNT, LatePolicy::Reject);
