@@ -237,8 +237,13 @@ pub trait RebalanceListener: Send + Sync {
     fn revoked(&self, tasks: &[TopicPartition]);
     /// The membership is gone already: nothing of these tasks may be committed.
     fn lost(&self, tasks: &[TopicPartition]);
-    /// The membership met an error. After a fatal one (another process has this static instance id) it never
-    /// recovers; after another one the client rejoins by itself.
+    /// The client can be the member no longer, and its tasks are lost: another process has joined with this static
+    /// instance id, or an assignment could not be carried out. Returns whether to join anew.
+    fn broken(&self, message: &str) -> bool {
+        tracing::warn!(message, "the group membership broke");
+        false
+    }
+    /// The membership met an error. After a fatal one it has ended; after another one the client rejoins by itself.
     fn failed(&self, message: &str, fatal: bool) {
         tracing::warn!(message, fatal, "the group membership failed");
     }

@@ -7,7 +7,7 @@ use super::acknowledgement::{self, Acknowledgements};
 use super::config::{KafkaConfig, Role, properties};
 use super::error::{codes, name};
 use super::ffi::{self, c_string, code, text};
-use super::member::Rebalance;
+use super::rebalance::Rebalance;
 use crate::broker::{Error, Result};
 use crate::clock::{Clock, SystemClock};
 use std::ffi::{c_char, c_int, c_void};
@@ -82,7 +82,7 @@ impl Client {
             ffi::rd_kafka_conf_set_log_cb(conf, Some(on_log));
             ffi::rd_kafka_conf_set_error_cb(conf, Some(on_error));
             if context.rebalance.is_some() {
-                code::rd_kafka_conf_set_rebalance_cb(conf, Some(super::member::on_rebalance));
+                code::rd_kafka_conf_set_rebalance_cb(conf, Some(super::rebalance::on_rebalance));
             }
             if matches!(role, Role::Transactional { .. }) {
                 acknowledgement::intercept(conf, &context.acknowledgements);
@@ -257,9 +257,9 @@ unsafe extern "C" fn on_error(
     }
     tracing::info!(target: "librdkafka", client = context.name, code = name(code), "{reason}");
     if code == codes::FATAL
-        && let (Some(rebalance), Some((_, cause))) = (&context.rebalance, fatal(rk))
+        && let (Some(rebalance), Some((code, cause))) = (&context.rebalance, fatal(rk))
     {
-        rebalance.failed(&cause, true);
+        rebalance.fatal(code, &cause);
     }
 }
 
