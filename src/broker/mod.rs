@@ -101,6 +101,15 @@ pub struct CommittedOffset {
     pub metadata: String,
 }
 
+/// What stands in the group for one partition, at one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// The committed offset, where there is one.
+    Stable(Option<CommittedOffset>),
+    /// A transaction with pending offsets is undecided.
+    Undecided,
+}
+
 /// Who we are in the consumer group, read anew before each commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupMetadata {
@@ -215,6 +224,8 @@ pub trait Group: Send + Sync {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> Result<Vec<Option<CommittedOffset>>>;
+    /// The standing of each partition by itself, in one question that waits for no transaction.
+    fn standing(&self, partitions: &[TopicPartition]) -> Result<Vec<Standing>>;
     /// What is committed for sure, while a transaction with pending offsets is undecided.
     fn committed_unstable(
         &self,

@@ -167,8 +167,8 @@ pub(super) fn offsets_of_no_member_or_an_old_one_are_not_committed(cluster: &dyn
 }
 
 pub(super) fn undecided_offsets_are_retriable_until_settled(cluster: &dyn Cluster) {
-    let (group, topic) = (unique("group"), make_topic(cluster, 1));
-    let (member, _) = join_alone(cluster, &group, &topic, 1);
+    let (group, topic) = (unique("group"), make_topic(cluster, 2));
+    let (member, _) = join_alone(cluster, &group, &topic, 2);
     let reader = cluster.group(&group);
     let here = [at(&topic, 0)];
     let id = unique("tx");
@@ -206,8 +206,21 @@ pub(super) fn undecided_offsets_are_retriable_until_settled(cluster: &dyn Cluste
         reader.committed_unstable(&here, PATIENCE).unwrap(),
         [Some(first.clone())]
     );
+    let both = [at(&topic, 1), at(&topic, 0)];
+    assert_eq!(
+        reader.standing(&both).unwrap(),
+        [Standing::Stable(None), Standing::Undecided],
+        "one undecided partition holds up no other"
+    );
     reader.settle(&id).unwrap();
-    assert_eq!(reader.committed(&here, PATIENCE).unwrap(), [Some(first)]);
+    assert_eq!(
+        reader.committed(&here, PATIENCE).unwrap(),
+        [Some(first.clone())]
+    );
+    assert_eq!(
+        reader.standing(&here).unwrap(),
+        [Standing::Stable(Some(first))]
+    );
     let zombie = writer.commit(PATIENCE);
     assert!(!matches!(zombie, Ok(Outcome::Committed)), "{zombie:?}");
     member.leave();

@@ -8,10 +8,12 @@ use super::admin::KafkaAdmin;
 use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};
 use super::error::{check, codes, of_failure};
-use super::ffi::{self, Failure, PartitionList, array, c_string, code, elements, text};
-use crate::broker::{CommittedOffset, Error, Group, GroupMember, Result};
+use super::ffi::{self, Element, Failure, PartitionList, array, c_string, code, elements, text};
+use super::request::request;
+use crate::broker::{CommittedOffset, Error, Group, GroupMember, Result, Standing};
 use crate::fetch::TopicPartition;
 use ffi::rd_kafka_admin_op_t as Operation;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,13 +150,28 @@ fn committed(
         if let Some(element) = &element {
             check(call, element.code, &at.to_string())?;
         }
-        offsets.push(element.filter(|e| e.offset >= 0).map(|e| CommittedOffset {
-            at: e.at,
-            offset: e.offset,
-            metadata: String::from_utf8_lossy(&e.metadata).into_owned(),
-        }));
+        offsets.push(element.and_then(offset_of));
     }
     Ok(offsets)
+}
+
+fn offset_of(element: Element) -> Option<CommittedOffset> {
+    (element.offset >= 0).then(|| CommittedOffset {
+        at: element.at,
+        offset: element.offset,
+        metadata: String::from_utf8_lossy(&element.metadata).into_owned(),
+    })
+}
+
+/// The answer about one partition.
+fn standing_of(element: Element) -> Result<Standing> {
+    match element.code {
+        codes::UNSTABLE_OFFSET_COMMIT => Ok(Standing::Undecided),
+        code => {
+            check("standing", code, &element.at.to_string())?;
+            Ok(Standing::Stable(offset_of(element)))
+        }
+    }
 }
 
 impl Group for KafkaGroup {
@@ -172,6 +189,59 @@ impl Group for KafkaGroup {
         timeout: Duration,
     ) -> Result<Vec<Option<CommittedOffset>>> {
         committed(&self.unstable, partitions, timeout)
+    }
+
+    fn standing(&self, partitions: &[TopicPartition]) -> Result<Vec<Standing>> {
+        let call = "standing";
+        if partitions.is_empty() {
+            return Ok(vec![]);
+        }
+        let group = c_string(&self.config.group);
+        let list = PartitionList::of(partitions);
+        let mut question =
+            unsafe { ffi::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), list.as_ptr()) };
+        // Through a consumer: on an error of the group librdkafka asks the instance's own group handler for the
+        // coordinator, and a producer has none. Unlike `rd_kafka_committed` it does not repeat unstable answers.
+        let found = request(
+            &self.stable,
+            call,
+            Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+            |options| unsafe {
+                Failure::of(ffi::rd_kafka_AdminOptions_set_require_stable_offsets(
+                    options, 1,
+                ))
+            },
+            |rk, options, queue| unsafe {
+                ffi::rd_kafka_ListConsumerGroupOffsets(rk, &raw mut question, 1, options, queue);
+            },
+            |event| unsafe {
+                let mut count = 0;
+                let result = ffi::rd_kafka_event_ListConsumerGroupOffsets_result(event);
+                let groups =
+                    ffi::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
+                let mut found = HashMap::new();
+                for result in array(groups, count) {
+                    let error = ffi::rd_kafka_group_result_error(result);
+                    if !error.is_null() {
+                        check(call, code::rd_kafka_error_code(error), &self.config.group)?;
+                    }
+                    for element in elements(ffi::rd_kafka_group_result_partitions(result)) {
+                        found.insert(element.at.clone(), standing_of(element)?);
+                    }
+                }
+                Ok(found)
+            },
+        );
+        unsafe { ffi::rd_kafka_ListConsumerGroupOffsets_destroy(question) };
+        let mut found = found?;
+        // Silence about a partition must not read as "nothing was ever committed".
+        let standing = |at: &TopicPartition| {
+            found.remove(at).ok_or_else(|| Error::Retriable {
+                call,
+                message: format!("{at}: no answer for this partition"),
+            })
+        };
+        partitions.iter().map(standing).collect()
     }
 
     fn members(&self) -> Result<Vec<GroupMember>> {

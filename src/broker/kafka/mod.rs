@@ -2,7 +2,7 @@
 //!
 //! How it is laid out: `ffi` the C API with integer error codes; `error` what codes mean; `config` settings per role;
 //! `client` one instance with its callbacks; `consumer`, `producer` (with `acknowledgement`) and `member` (with `rebalance`) the clients
-//! of a process; `admin` and `group` questions outside the data path.
+//! of a process; `admin` and `group` (over `request`) questions outside the data path.
 //!
 //! Invariant: every librdkafka instance belongs to one value and dies with it. This module keeps no global state.
 
@@ -18,6 +18,7 @@ mod member;
 mod plain;
 mod producer;
 mod rebalance;
+mod request;
 
 pub use admin::KafkaAdmin;
 pub use config::KafkaConfig;
