@@ -90,7 +90,6 @@ impl Worker {
                 true
             }
             Err(error) => {
-                self.producer.pause.failed(self.shared.clock.elapsed());
                 let name = self.trouble_name();
                 self.shared.board.trouble(
                     &name,
@@ -98,12 +97,14 @@ impl Worker {
                 );
                 match error.reaction() {
                     Reaction::Retry => {
-                        tracing::info!(thread = self.index, %error, "waiting for Kafka")
+                        tracing::info!(thread = self.index, %error, "waiting for Kafka");
+                        self.producer.pause.brief(self.elapsed());
                     }
                     Reaction::Park => self.fatal = Some(format!("{error}")),
                     _ => {
                         tracing::warn!(thread = self.index, %error, "the new producer failed; making another");
                         self.producer.fresh = None;
+                        self.producer.pause.failed(self.elapsed());
                     }
                 }
                 false
