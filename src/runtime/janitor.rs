@@ -1,7 +1,7 @@
 //! Deletes records of internal topics that nobody needs any more, in its own thread.
 //!
 //! Invariant: only what a task ordered after an acknowledged commit is deleted, at most every 30 s; a deletion that
-//! fails is tried again. Nothing depends on a deletion having happened.
+//! fails is tried again. Nothing depends on a deletion having happened. A process that has left the group deletes nothing.
 
 use super::shared::Shared;
 use crate::broker::Error;
@@ -79,6 +79,9 @@ pub fn run(shared: &Arc<Shared>, orders: &Receiver<Deletion>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
+        if has_left(shared) {
+            return;
+        }
         let now = shared.clock.elapsed();
         if now.saturating_sub(last) < ROUND {
             continue;
@@ -99,6 +102,12 @@ pub fn run(shared: &Arc<Shared>, orders: &Receiver<Deletion>) {
             }
         }
     }
+}
+
+/// The tasks are others' now: what is dead in their logs is for them to say.
+fn has_left(shared: &Shared) -> bool {
+    let closed = matches!(shared.group_metadata(), Err(Error::Fatal { .. }));
+    closed || shared.board.leaving().is_some()
 }
 
 #[cfg(test)]

@@ -5,15 +5,18 @@
 
 pub mod board;
 pub mod error;
+mod holders;
 mod janitor;
 mod observer;
 mod outbox;
+mod patience;
 mod pause;
 pub mod process;
 mod rebalance;
 mod runs;
 mod scout;
 pub mod shared;
+mod sight;
 pub mod startup;
 pub mod task;
 mod telemetry;

@@ -23,6 +23,11 @@ impl Pause {
         self.last
     }
 
+    /// The same call may be made again and waits by itself as a rule: only the shortest pause.
+    pub fn brief(&mut self, now: Duration) {
+        self.until = now + FIRST;
+    }
+
     pub fn succeeded(&mut self) {
         *self = Pause::default();
     }
