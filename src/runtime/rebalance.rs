@@ -189,8 +189,8 @@ impl RebalanceListener for Rebalancer {
     fn failed(&self, message: &str, fatal: bool) {
         if fatal {
             self.shared.board.fail(format!(
-                "the group membership has ended: {message}. With `worker.static_membership` every process needs a \
-                 worker id of its own (`worker.id`, or its own `state.dir`)"
+                "the group membership has ended: {message}. If another process has taken its place: with \
+                 `worker.static_membership` every process needs a worker id of its own (`worker.id`, or its own `state.dir`)"
             ));
         } else {
             tracing::warn!(
