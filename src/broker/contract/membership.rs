@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 struct Recorder {
     events: Mutex<Vec<(&'static str, Vec<i32>)>>,
     group: Mutex<GroupMetadata>,
+    /// Whether a member that broke is to join anew.
+    again: bool,
 }
 
 impl Recorder {
@@ -52,6 +54,11 @@ impl RebalanceListener for Recorder {
 
     fn lost(&self, tasks: &[TopicPartition]) {
         self.note("lost", tasks);
+    }
+
+    fn broken(&self, _message: &str) -> bool {
+        self.note("broken", &[]);
+        self.again
     }
 
     fn failed(&self, _message: &str, fatal: bool) {
@@ -284,6 +291,38 @@ pub(super) fn a_duplicate_static_member_loses_its_tasks_for_good(cluster: &dyn C
     });
     eventually("for good", || heard.heard("fatal"));
     assert!(!heard.heard("revoked"), "revoked would invite a commit");
+    first.leave();
+    second.leave();
+}
+
+pub(super) fn a_fenced_member_joins_anew_where_it_may(cluster: &dyn Cluster) {
+    let (group, topic, instance) = (unique("group"), make_topic(cluster, 2), unique("instance"));
+    let heard = Arc::new(Recorder {
+        again: true,
+        ..Recorder::default()
+    });
+    let first = cluster.join(&group, "first", Some(&instance), &topic, heard.clone());
+    eventually("assigned", || heard.partitions("assigned").len() == 2);
+    let before = first.metadata().unwrap();
+    let heard_second = Arc::new(Recorder::default());
+    let second = cluster.join(
+        &group,
+        "second",
+        Some(&instance),
+        &topic,
+        heard_second.clone(),
+    );
+    eventually("the first has taken its tasks back", || {
+        heard.partitions("assigned").len() == 4
+    });
+    assert!(heard.heard("broken") && !heard.heard("fatal"));
+    assert_eq!(heard.partitions("lost"), [0, 1]);
+    let after = first.metadata().unwrap();
+    assert_ne!(after.member_id, before.member_id);
+    assert!(!after.member_id.is_empty() && after.generation >= 0);
+    eventually("the second is fenced by that", || {
+        heard_second.heard("fatal")
+    });
     first.leave();
     second.leave();
 }
