@@ -101,6 +101,15 @@ pub struct CommittedOffset {
     pub metadata: String,
 }
 
+/// What stands in the group for one partition, at one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// The committed offset, where there is one.
+    Stable(Option<CommittedOffset>),
+    /// A transaction with pending offsets is undecided.
+    Undecided,
+}
+
 /// Who we are in the consumer group, read anew before each commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupMetadata {
@@ -217,6 +226,8 @@ pub trait Group: Send + Sync {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> Result<Vec<Option<CommittedOffset>>>;
+    /// The standing of each partition by itself, in one question that waits for no transaction.
+    fn standing(&self, partitions: &[TopicPartition]) -> Result<Vec<Standing>>;
     /// What is committed for sure, while a transaction with pending offsets is undecided.
     fn committed_unstable(
         &self,
@@ -239,8 +250,13 @@ pub trait RebalanceListener: Send + Sync {
     fn revoked(&self, tasks: &[TopicPartition]);
     /// The membership is gone already: nothing of these tasks may be committed.
     fn lost(&self, tasks: &[TopicPartition]);
-    /// The membership met an error. After a fatal one (another process has this static instance id) it never
-    /// recovers; after another one the client rejoins by itself.
+    /// The client can be the member no longer, and its tasks are lost: another process has joined with this static
+    /// instance id, or an assignment could not be carried out. Returns whether to join anew.
+    fn broken(&self, message: &str) -> bool {
+        tracing::warn!(message, "the group membership broke");
+        false
+    }
+    /// The membership met an error. After a fatal one it has ended; after another one the client rejoins by itself.
     fn failed(&self, message: &str, fatal: bool) {
         tracing::warn!(message, fatal, "the group membership failed");
     }

@@ -201,7 +201,10 @@ impl Commit {
                 };
                 self.committed(Err(breach))
             }
-            (Action::Check, Fact::NotOwned(breach)) => self.abort(Cause::NotOwned(breach)),
+            // What goes on the wire with the offsets is checked once more.
+            (Action::Check | Action::SendOffsets, Fact::NotOwned(breach)) => {
+                self.abort(Cause::NotOwned(breach))
+            }
             (Action::Abort, Fact::Failed(error)) if self.end_was_sent => {
                 Next::Ended(Verdict::Unknown(error.to_string()))
             }

@@ -33,6 +33,8 @@ pub struct View {
     /// Of the repartition partitions that the task writes; others write them too, so they are only a sign.
     pub written: Vec<LogRange>,
     pub members: Vec<GroupMember>,
+    /// Transactional ids in the facts of the tasks that are taken over together: the open transaction may be of any.
+    pub owners: Vec<String>,
 }
 
 /// What the task is, for this process.
@@ -41,6 +43,8 @@ pub struct Claimant {
     pub task: TaskId,
     pub app: String,
     pub worker_id: String,
+    /// Worker threads of this process: transactional ids of ours with a higher number are of an earlier life.
+    pub threads: usize,
     pub fingerprint: u64,
     /// The input topic's id at present.
     pub topic_id: Option<String>,
@@ -194,12 +198,21 @@ impl Takeover {
         Facts::from_metadata(&offset.as_ref()?.metadata).ok()
     }
 
-    /// The worker id inside a transactional id `<app>-<worker id>-<thread>`.
-    fn worker_of<'a>(&self, transactional_id: &'a str) -> Option<&'a str> {
+    /// Worker id and thread inside a transactional id `<app>-<worker id>-<thread>`.
+    fn owner_of<'a>(&self, transactional_id: &'a str) -> Option<(&'a str, usize)> {
         let rest = transactional_id
             .strip_prefix(&self.who.app)?
             .strip_prefix('-')?;
-        rest.rsplit_once('-').map(|(worker, _)| worker)
+        let (worker, thread) = rest.rsplit_once('-')?;
+        Some((worker, thread.parse().ok()?))
+    }
+
+    /// An id of ours that no thread of this process has: the process had more threads in an earlier life.
+    fn is_vanished(&self, transactional_id: &str) -> bool {
+        self.owner_of(transactional_id)
+            .is_some_and(|(worker, thread)| {
+                worker == self.who.worker_id && thread >= self.who.threads
+            })
     }
 
     fn predecessor_is_gone(&self, view: &View) -> bool {
@@ -207,7 +220,10 @@ impl Takeover {
     }
 
     fn is_gone(&self, transactional_id: &str, view: &View) -> bool {
-        self.worker_of(transactional_id).is_some_and(|worker| {
+        if self.is_vanished(transactional_id) {
+            return true;
+        }
+        self.owner_of(transactional_id).is_some_and(|(worker, _)| {
             worker != self.who.worker_id
                 && !view
                     .members
@@ -217,8 +233,13 @@ impl Takeover {
     }
 
     fn to_settle(&self, view: &View) -> Option<String> {
-        let id = Self::last_facts(view)?.transactional_id;
-        (self.is_gone(&id, view) && !self.settled.contains(&id)).then_some(id)
+        let last = Self::last_facts(view).map(|facts| facts.transactional_id);
+        let last = last.filter(|id| self.is_gone(id, view));
+        // The last owner has committed; the one after it, with the transaction open, may be a vanished thread of ours.
+        let vanished = view.owners.iter().filter(|id| self.is_vanished(id));
+        last.into_iter()
+            .chain(vanished.cloned())
+            .find(|id| !self.settled.contains(id))
     }
 
     fn go_on(&self, view: &View) -> Decision {

@@ -82,11 +82,14 @@ impl Board {
         inner.tasks.insert(task.clone(), status);
     }
 
-    pub fn remove_task(&self, task: &TaskId) {
+    /// The thread has closed the task; what another thread shows of it stays.
+    pub fn remove_task(&self, task: &TaskId, thread: usize) {
         let mut inner = self.inner();
-        inner.expected.remove(task);
-        inner.tasks.remove(task);
-        inner.lags.remove(task);
+        if inner.tasks.get(task).is_none_or(|t| t.thread == thread) {
+            inner.expected.remove(task);
+            inner.tasks.remove(task);
+            inner.lags.remove(task);
+        }
     }
 
     /// The reader of the task's input has come to an end: see [`TaskStatus::covered`].

@@ -2,7 +2,7 @@
 //!
 //! Invariant: only what a task ordered after an acknowledged commit is deleted: the dead head of a changelog as soon as
 //! its time has come, what was read of a repartition topic at most every 30 s. A deletion that fails is tried again.
-//! Nothing depends on a deletion having happened.
+//! Nothing depends on a deletion having happened. A process that has left the group deletes nothing.
 
 use super::shared::Shared;
 use crate::broker::Error;
@@ -106,6 +106,9 @@ pub fn run(shared: &Arc<Shared>, orders: &Receiver<Deletion>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
+        if has_left(shared) {
+            return;
+        }
         orders.try_iter().for_each(|order| book.take(order, now));
         let ripe = book.ripe(now);
         if ripe.is_empty() {
@@ -123,6 +126,12 @@ pub fn run(shared: &Arc<Shared>, orders: &Receiver<Deletion>) {
             }
         }
     }
+}
+
+/// The tasks are others' now: what is dead in their logs is for them to say.
+fn has_left(shared: &Shared) -> bool {
+    let closed = matches!(shared.group_metadata(), Err(Error::Fatal { .. }));
+    closed || shared.board.leaving().is_some()
 }
 
 #[cfg(test)]

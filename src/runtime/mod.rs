@@ -5,15 +5,20 @@
 
 pub mod board;
 pub mod error;
+mod holders;
 mod janitor;
 mod observer;
 mod outbox;
+mod patience;
+mod pause;
 pub mod process;
 mod rebalance;
 mod runs;
 mod scout;
 pub mod shared;
+mod sight;
 pub mod startup;
 pub mod task;
 pub mod telemetry;
+mod twin;
 mod worker;

@@ -4,7 +4,7 @@
 //! act on that. New partitions become tasks by growing the tasks topic, which the owner of a source's first task does.
 
 use super::shared::Shared;
-use super::startup;
+use super::startup::{self, StartError};
 use crate::broker::Result;
 use crate::fetch::TopicPartition;
 use crate::plan::graph::{Input, SubTopology};
@@ -95,11 +95,27 @@ fn look_at_source(shared: &Shared, sub: &SubTopology) -> Result<()> {
     let tasks_topic = shared.plan.tasks_topic(&sub.name);
     let first_is_ours = shared.board.runs(&TaskId::new(sub.name.as_str(), 0));
     if first_is_ours && info.partitions > shared.cluster.partitions(&tasks_topic) {
-        shared.admin.grow_topic(&tasks_topic, info.partitions)?;
-        let found = shared.admin.topics(&[tasks_topic])?;
-        if let Err(error) = startup::describe(shared.admin.as_ref(), &shared.cluster, &found) {
-            tracing::debug!(%error, "the tasks topic cannot be described yet");
-        }
+        let grown = grow(shared, &tasks_topic, info.partitions);
+        report_growth(shared, &tasks_topic, &topic, grown);
     }
     Ok(())
+}
+
+fn grow(shared: &Shared, tasks_topic: &str, partitions: i32) -> Result<(), StartError> {
+    shared.admin.grow_topic(tasks_topic, partitions)?;
+    let found = shared.admin.topics(&[tasks_topic.to_string()])?;
+    startup::describe(shared.admin.as_ref(), &shared.cluster, &found)
+}
+
+/// New partitions that get no task are not read: that must be seen. The worker is not ready until it has worked.
+fn report_growth(shared: &Shared, tasks_topic: &str, source: &str, grown: Result<(), StartError>) {
+    let about = format!("growth of {tasks_topic}");
+    let reason = grown.err().map(|error| {
+        tracing::warn!(
+            tasks_topic, source, %error,
+            "the tasks topic cannot grow with its source: the new partitions are not read; trying again in {ROUND:?}"
+        );
+        format!("the new partitions of {source} are not read: {error}")
+    });
+    shared.board.trouble(&about, reason);
 }

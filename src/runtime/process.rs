@@ -4,6 +4,7 @@
 //! that panics stops the process: others take its tasks over from what is committed.
 
 use super::board::Board;
+use super::holders::Holders;
 use super::janitor;
 use super::observer;
 use super::rebalance::Rebalancer;
@@ -114,6 +115,7 @@ impl Process {
             stores,
             clock: Arc::new(SystemClock::new()),
             ownership: Ownership::default(),
+            holders: Holders::default(),
             cluster,
             board: Board::default(),
             metrics,

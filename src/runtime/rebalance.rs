@@ -3,22 +3,28 @@
 //! Invariant: a revoked task is given back only after its thread has answered "closed", or after that thread's producer
 //! was fenced; assignment numbers rise before that, so that a thread that slept through it cannot commit.
 
+use super::pause::Pause;
 use super::shared::Shared;
 use super::telemetry;
+use super::twin::Fenced;
 use super::worker::Command;
 use crate::broker::{GroupMetadata, RebalanceListener};
 use crate::fetch::TopicPartition;
 use crate::protocol::TaskId;
 use crate::protocol::ownership::Taken;
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a lost membership is called among the reasons not to be ready.
+const MEMBERSHIP: &str = "group membership";
 
 /// Tells worker threads what the group has decided.
 pub struct Rebalancer {
     shared: Arc<Shared>,
     threads: Vec<Mutex<Sender<Command>>>,
     placed: Mutex<BTreeMap<TaskId, usize>>,
+    fenced: Mutex<Fenced>,
 }
 
 impl Rebalancer {
@@ -28,6 +34,7 @@ impl Rebalancer {
             shared,
             threads,
             placed: Mutex::default(),
+            fenced: Mutex::default(),
         }
     }
 
@@ -84,12 +91,14 @@ impl Rebalancer {
         for (thread, closed) in waiting {
             let left = deadline.saturating_sub(self.shared.clock.elapsed());
             if closed.recv_timeout(left).is_err() {
-                self.fence(thread);
+                self.fence(thread, &closed);
             }
         }
     }
 
-    fn fence(&self, thread: usize) {
+    /// Returns when the thread's producer is fenced, or the thread has closed its tasks after all: they must not be handed on
+    /// before. A process that is stopping does not wait for this thread for ever.
+    fn fence(&self, thread: usize, closed: &Receiver<()>) {
         let tuning = &self.shared.tuning;
         let transactional_id = format!("{}-{}-{thread}", tuning.app, tuning.worker_id);
         tracing::warn!(
@@ -98,9 +107,15 @@ impl Rebalancer {
             "the thread does not close its tasks in time: fencing its producer"
         );
         self.shared.fences.add(thread);
-        // The tasks must not be handed on before this has worked.
+        let mut pause = Pause::default();
         while let Err(error) = self.shared.group.settle(&transactional_id) {
             tracing::warn!(thread, %error, "fencing failed; trying again");
+            let pause = pause.failed(self.shared.clock.elapsed());
+            match closed.recv_timeout(pause) {
+                Ok(()) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(pause),
+            }
         }
     }
 }
@@ -136,6 +151,7 @@ impl RebalanceListener for Rebalancer {
             self.send(thread, Command::Take { task, taken });
         }
         self.shared.board.joined();
+        self.shared.board.trouble(MEMBERSHIP, None);
     }
 
     fn revoked(&self, partitions: &[TopicPartition]) {
@@ -156,6 +172,8 @@ impl RebalanceListener for Rebalancer {
             tasks = tasks.len(),
             "the membership was lost; what was not committed is aborted and the group joined again"
         );
+        let why = "it was lost; joining again".to_string();
+        self.shared.board.trouble(MEMBERSHIP, Some(why));
         tasks
             .iter()
             .for_each(|task| self.shared.ownership.release(task));
@@ -163,11 +181,20 @@ impl RebalanceListener for Rebalancer {
         self.wait_or_fence(waiting);
     }
 
+    fn broken(&self, message: &str) -> bool {
+        let now = self.shared.clock.elapsed();
+        let mut fenced = self.fenced.lock().unwrap_or_else(PoisonError::into_inner);
+        let twin = fenced.by_twin(now);
+        let why = format!("{message}; joining anew");
+        self.shared.board.trouble(MEMBERSHIP, Some(why));
+        !twin
+    }
+
     fn failed(&self, message: &str, fatal: bool) {
         if fatal {
             self.shared.board.fail(format!(
-                "the group membership has ended: {message}. With `worker.static_membership` every process needs a \
-                 worker id of its own (`worker.id`, or its own `state.dir`)"
+                "the group membership has ended: {message}. If another process has taken its place: with \
+                 `worker.static_membership` every process needs a worker id of its own (`worker.id`, or its own `state.dir`)"
             ));
         } else {
             tracing::warn!(

@@ -1,5 +1,6 @@
 //! What bounded runs ask of Kafka: the facts of all tasks, and whether the group runs in the same mode.
 
+use super::patience::patiently;
 use super::shared::Cluster;
 use super::startup::StartError;
 use crate::broker::{self, Admin, Group};
@@ -11,23 +12,8 @@ use crate::protocol::takeover::{BOUNDED_MARK, worker_in};
 use std::time::Duration;
 
 const ASK: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(300);
+/// Answers that come at once: half a minute.
 const TRIES: u32 = 100;
-
-/// Asks again while Kafka says "not now": topics that were just made have no leader yet, a coordinator loads.
-fn patiently<T>(mut ask: impl FnMut() -> broker::Result<T>) -> broker::Result<T> {
-    let mut tries = 0;
-    loop {
-        match ask() {
-            Err(error @ broker::Error::Retriable { .. }) if tries < TRIES => {
-                tracing::info!(%error, "waiting for Kafka");
-                tries += 1;
-                std::thread::sleep(PAUSE);
-            }
-            answer => return answer,
-        }
-    }
-}
 
 /// The committed facts of every task of the application; `None` where nothing is committed.
 pub fn facts_of_all(
@@ -51,7 +37,7 @@ pub fn refuse_forgotten(
     group: &dyn Group,
 ) -> Result<(), StartError> {
     let inputs = inputs(plan, cluster);
-    let offsets = patiently(|| group.committed_unstable(&inputs, ASK))?;
+    let offsets = patiently(TRIES, || group.committed_unstable(&inputs, ASK))?;
     if offsets.iter().all(Option::is_none) {
         return refuse_if_logs_were_used(plan, admin);
     }
@@ -116,7 +102,7 @@ fn refuse_if_logs_were_used(plan: &Plan, admin: &dyn Admin) -> Result<(), StartE
             logs.extend((0..plan.shards).map(|p| TopicPartition::new(topic.as_str(), p)));
         }
     }
-    match patiently(|| admin.log_ranges(&logs))?
+    match patiently(TRIES, || admin.log_ranges(&logs))?
         .iter()
         .any(|log| log.start > 0)
     {
@@ -146,7 +132,7 @@ fn inputs(plan: &Plan, cluster: &Cluster) -> Vec<TopicPartition> {
 /// The number of the run that this process joins or begins.
 pub fn to_join(plan: &Plan, cluster: &Cluster, group: &dyn Group) -> Result<u32, StartError> {
     // A transaction of a process that has gone may be undecided: its timeout ends it.
-    let facts = patiently(|| facts_of_all(plan, cluster, group))?;
+    let facts = patiently(TRIES, || facts_of_all(plan, cluster, group))?;
     let number = bounded::run_to_join(facts.iter().map(Option::as_ref));
     tracing::info!(
         run = number,
@@ -157,7 +143,7 @@ pub fn to_join(plan: &Plan, cluster: &Cluster, group: &dyn Group) -> Result<u32,
 
 /// Workers with and without `--until-end` do not share a group: the one would wait for what the other never says.
 pub fn refuse_mixed(group: &dyn Group, until_end: bool) -> Result<(), StartError> {
-    let members = patiently(|| group.members())?;
+    let members = patiently(TRIES, || group.members())?;
     let other = members
         .iter()
         .find(|m| m.client_id.ends_with(BOUNDED_MARK) != until_end);

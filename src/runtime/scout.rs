@@ -6,13 +6,14 @@
 mod last_facts;
 
 use super::shared::Shared;
-use crate::broker::{Error, GroupMember};
+use super::sight::see;
+use crate::broker::Error;
 use crate::fetch::TopicPartition;
 use crate::plan::graph::Input;
 use crate::protocol::TaskId;
 use crate::protocol::facts::Facts;
 use crate::protocol::ownership::Taken;
-use crate::protocol::takeover::{Claimant, Decision, Known, Offsets, Refusal, Takeover, View};
+use crate::protocol::takeover::{Claimant, Decision, Known, Refusal, Takeover, View};
 use crate::spec::Start;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ use std::time::Duration;
 const ROUND: Duration = Duration::from_millis(20);
 /// After a look that failed.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
-/// How long one question for stable offsets may take.
-const ASK: Duration = Duration::from_millis(150);
+/// How long the question whether a sub-topology has run may take.
+const ASK: Duration = Duration::from_millis(1500);
 
 /// A task whose position a worker thread wants to know.
 pub struct Question {
@@ -106,28 +107,41 @@ pub fn run(shared: &Arc<Shared>, questions: &Receiver<Question>) {
                 .ownership
                 .holds(&look.question.task, &look.question.taken)
         });
-        looks.retain_mut(|look| {
-            let now = shared.clock.elapsed();
-            if now < look.not_before {
-                return true;
+        look_at_all(shared, &mut looks, &mut settled);
+    }
+}
+
+/// Looks at every task whose time has come, and forgets those that were answered.
+fn look_at_all(shared: &Shared, looks: &mut Vec<Look>, settled: &mut Settled) {
+    let now = shared.clock.elapsed();
+    let (due, resting): (Vec<Look>, Vec<Look>) = std::mem::take(looks)
+        .into_iter()
+        .partition(|look| look.not_before <= now);
+    *looks = resting;
+    if due.is_empty() {
+        return;
+    }
+    let tasks: Vec<TaskId> = due.iter().map(|look| look.question.task.clone()).collect();
+    for (mut look, view) in due.into_iter().zip(see(shared, &tasks)) {
+        let seen = view.and_then(|view| judge(shared, &mut look, &view, settled));
+        match seen.and_then(|found| with_end(shared, &look, found)) {
+            Ok(None) => looks.push(look),
+            Ok(Some((found, end))) => {
+                let Question { task, taken, reply } = look.question;
+                // The worker thread may be gone: then nobody wants the answer.
+                let _ = reply.send(Answer {
+                    task,
+                    taken,
+                    found,
+                    end,
+                });
             }
-            let seen = look_at(shared, look, &mut settled);
-            match seen.and_then(|found| with_end(shared, look, found)) {
-                Ok(None) => true,
-                Ok(Some((found, end))) => {
-                    let Question { task, taken, reply } = &look.question;
-                    let (task, taken) = (task.clone(), taken.clone());
-                    // The worker thread may be gone: then nobody wants the answer.
-                    let _ = reply.send(Answer { task, taken, found, end });
-                    false
-                }
-                Err(error) => {
-                    tracing::warn!(task = %look.question.task, %error, "cannot see where the task stands; looking again");
-                    look.not_before = now + AFTER_ERROR;
-                    true
-                }
+            Err(error) => {
+                tracing::warn!(task = %look.question.task, %error, "cannot see where the task stands; looking again");
+                look.not_before = now + AFTER_ERROR;
+                looks.push(look);
             }
-        });
+        }
     }
 }
 
@@ -140,6 +154,7 @@ fn begin(shared: &Shared, question: Question) -> Look {
         task: question.task.clone(),
         app: shared.tuning.app.clone(),
         worker_id: shared.tuning.worker_id.clone(),
+        threads: shared.tuning.threads,
         fingerprint,
         topic_id: shared.cluster.get(&topic).and_then(|t| t.id),
     };
@@ -150,14 +165,14 @@ fn begin(shared: &Shared, question: Question) -> Look {
     }
 }
 
-fn look_at(
+fn judge(
     shared: &Shared,
     look: &mut Look,
+    view: &View,
     settled: &mut Settled,
 ) -> Result<Option<Found>, Error> {
     let task = &look.question.task;
-    let view = view(shared, task)?;
-    match look.takeover.decide(&view, shared.clock.elapsed()) {
+    match look.takeover.decide(view, shared.clock.elapsed()) {
         Decision::Wait => Ok(None),
         Decision::Settle { transactional_id } => {
             if !settled.may(&transactional_id, shared.clock.elapsed()) {
@@ -165,7 +180,10 @@ fn look_at(
                 return Ok(None);
             }
             tracing::info!(%task, transactional_id, "ending the transaction of a worker that is gone");
-            shared.group.settle(&transactional_id)?;
+            if let Err(error) = shared.group.settle(&transactional_id) {
+                look.takeover.postpone(&transactional_id);
+                return Err(error);
+            }
             Ok(None)
         }
         Decision::Begin => Ok(Some(Found::Begin {
@@ -215,42 +233,6 @@ fn with_end(
     Ok(found.map(|found| (found, end)))
 }
 
-fn view(shared: &Shared, task: &TaskId) -> Result<View, Error> {
-    let input = shared.input_at(task).into_iter().collect::<Vec<_>>();
-    let offsets = match shared.group.committed(&input, ASK) {
-        Ok(mut committed) => Offsets::Stable(committed.pop().flatten()),
-        Err(Error::Retriable { .. }) => {
-            let last = shared
-                .group
-                .committed_unstable(&input, ASK * 10)?
-                .pop()
-                .flatten();
-            Offsets::Unstable { last }
-        }
-        Err(error) => return Err(error),
-    };
-    let changelog: Vec<_> = shared.changelog_at(task).into_iter().collect();
-    let changelog = shared.admin.log_ranges(&changelog)?.pop();
-    let written = shared.admin.log_ranges(&shared.written_by(task))?;
-    let quiet = matches!(offsets, Offsets::Stable(_))
-        && changelog
-            .iter()
-            .chain(&written)
-            .all(|log| log.stable == log.high);
-    // Whom to ask about is of interest only where something is open.
-    let members: Vec<GroupMember> = if quiet {
-        Vec::new()
-    } else {
-        shared.group.members()?
-    };
-    Ok(View {
-        offsets,
-        changelog,
-        written,
-        members,
-    })
-}
-
 /// Where a task begins that nobody has committed yet.
 fn first_position(shared: &Shared, task: &TaskId) -> Result<i64, Error> {
     let Some(at) = shared.input_at(task) else {
@@ -286,7 +268,7 @@ fn has_run(shared: &Shared, task: &TaskId) -> Result<bool, Error> {
         .collect::<Vec<_>>();
     Ok(shared
         .group
-        .committed_unstable(&all, ASK * 10)?
+        .committed_unstable(&all, ASK)?
         .iter()
         .any(Option::is_some))
 }

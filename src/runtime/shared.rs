@@ -3,6 +3,7 @@
 //! Invariant: everything here is either immutable or guarded by its own lock, and no lock is held during I/O.
 
 use super::board::Board;
+use super::holders::Holders;
 use super::task::sink::{OutputTopic, StampLimits};
 use crate::broker::{Admin, Clients, Group, GroupMetadata, Membership};
 use crate::clock::Clock;
@@ -155,6 +156,7 @@ pub struct Shared {
     pub stores: Box<dyn Stores>,
     pub clock: Arc<dyn Clock>,
     pub ownership: Ownership,
+    pub holders: Holders,
     pub cluster: Cluster,
     pub board: Board,
     pub metrics: Arc<Metrics>,
@@ -173,6 +175,11 @@ impl Shared {
                 ..GroupMetadata::default()
             }),
         }
+    }
+
+    /// The `client.id` of a thread's data consumer.
+    pub fn reader_id(&self, thread: usize) -> String {
+        format!("{}-{thread}", self.tuning.worker_id)
     }
 
     pub fn sub_topology(&self, task: &TaskId) -> Option<&SubTopology> {

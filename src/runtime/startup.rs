@@ -3,6 +3,7 @@
 //! Invariant: a process starts only on topics that fit its plan; what is missing is made (internal topics) or named
 //! together with the command that makes it (topics of sources and sinks).
 
+use super::patience::patiently;
 use super::shared::{Cluster, Topic};
 use super::task::sink::StampLimits;
 use crate::broker::{Admin, NewTopic, TopicInfo};
@@ -73,23 +74,13 @@ pub fn prepare_patiently(
     min_insync: Option<i32>,
     cluster: &Cluster,
 ) -> Result<(), StartError> {
-    let mut tries = 0;
-    loop {
-        match prepare(admin, plan, file, replication, min_insync, cluster) {
-            Err(StartError::Kafka(error @ crate::broker::Error::Retriable { .. }))
-                if tries < TRIES =>
-            {
-                tracing::info!(%error, "waiting for Kafka");
-                tries += 1;
-                std::thread::sleep(std::time::Duration::from_millis(500));
-            }
-            done => return done,
-        }
-    }
+    patiently(TRIES, || {
+        prepare(admin, plan, file, replication, min_insync, cluster)
+    })
 }
 
 /// A failed call has waited for its own timeout already.
-const TRIES: u32 = 4;
+const TRIES: u32 = 5;
 
 /// Checks the user's topics, makes the internal ones, and describes all of them.
 fn prepare(

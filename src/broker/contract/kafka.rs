@@ -108,6 +108,7 @@ cases![
     membership::undecided_offsets_are_retriable_until_settled,
     membership::tasks_are_handed_over_and_members_are_listed,
     membership::a_duplicate_static_member_loses_its_tasks_for_good,
+    membership::a_fenced_member_joins_anew_where_it_may,
     outside::topics_are_made_described_grown_and_deleted,
     outside::an_unknown_topic_is_refused_to_readers,
     outside::offsets_are_found_by_time,

@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 struct Recorder {
     events: Mutex<Vec<(&'static str, Vec<i32>)>>,
     group: Mutex<GroupMetadata>,
+    /// Whether a member that broke is to join anew.
+    again: bool,
 }
 
 impl Recorder {
@@ -52,6 +54,11 @@ impl RebalanceListener for Recorder {
 
     fn lost(&self, tasks: &[TopicPartition]) {
         self.note("lost", tasks);
+    }
+
+    fn broken(&self, _message: &str) -> bool {
+        self.note("broken", &[]);
+        self.again
     }
 
     fn failed(&self, _message: &str, fatal: bool) {
@@ -167,8 +174,8 @@ pub(super) fn offsets_of_no_member_or_an_old_one_are_not_committed(cluster: &dyn
 }
 
 pub(super) fn undecided_offsets_are_retriable_until_settled(cluster: &dyn Cluster) {
-    let (group, topic) = (unique("group"), make_topic(cluster, 1));
-    let (member, _) = join_alone(cluster, &group, &topic, 1);
+    let (group, topic) = (unique("group"), make_topic(cluster, 2));
+    let (member, _) = join_alone(cluster, &group, &topic, 2);
     let reader = cluster.group(&group);
     let here = [at(&topic, 0)];
     let id = unique("tx");
@@ -206,8 +213,21 @@ pub(super) fn undecided_offsets_are_retriable_until_settled(cluster: &dyn Cluste
         reader.committed_unstable(&here, PATIENCE).unwrap(),
         [Some(first.clone())]
     );
+    let both = [at(&topic, 1), at(&topic, 0)];
+    assert_eq!(
+        reader.standing(&both).unwrap(),
+        [Standing::Stable(None), Standing::Undecided],
+        "one undecided partition holds up no other"
+    );
     reader.settle(&id).unwrap();
-    assert_eq!(reader.committed(&here, PATIENCE).unwrap(), [Some(first)]);
+    assert_eq!(
+        reader.committed(&here, PATIENCE).unwrap(),
+        [Some(first.clone())]
+    );
+    assert_eq!(
+        reader.standing(&here).unwrap(),
+        [Standing::Stable(Some(first))]
+    );
     let zombie = writer.commit(PATIENCE);
     assert!(!matches!(zombie, Ok(Outcome::Committed)), "{zombie:?}");
     member.leave();
@@ -271,6 +291,38 @@ pub(super) fn a_duplicate_static_member_loses_its_tasks_for_good(cluster: &dyn C
     });
     eventually("for good", || heard.heard("fatal"));
     assert!(!heard.heard("revoked"), "revoked would invite a commit");
+    first.leave();
+    second.leave();
+}
+
+pub(super) fn a_fenced_member_joins_anew_where_it_may(cluster: &dyn Cluster) {
+    let (group, topic, instance) = (unique("group"), make_topic(cluster, 2), unique("instance"));
+    let heard = Arc::new(Recorder {
+        again: true,
+        ..Recorder::default()
+    });
+    let first = cluster.join(&group, "first", Some(&instance), &topic, heard.clone());
+    eventually("assigned", || heard.partitions("assigned").len() == 2);
+    let before = first.metadata().unwrap();
+    let heard_second = Arc::new(Recorder::default());
+    let second = cluster.join(
+        &group,
+        "second",
+        Some(&instance),
+        &topic,
+        heard_second.clone(),
+    );
+    eventually("the first has taken its tasks back", || {
+        heard.partitions("assigned").len() == 4
+    });
+    assert!(heard.heard("broken") && !heard.heard("fatal"));
+    assert_eq!(heard.partitions("lost"), [0, 1]);
+    let after = first.metadata().unwrap();
+    assert_ne!(after.member_id, before.member_id);
+    assert!(!after.member_id.is_empty() && after.generation >= 0);
+    eventually("the second is fenced by that", || {
+        heard_second.heard("fatal")
+    });
     first.leave();
     second.leave();
 }

@@ -1,27 +1,20 @@
 //! Admin requests: topics, their settings, log ranges, deletion of records.
 //!
-//! Invariant: every request waits on a queue of its own and ends by the request timeout; nothing here touches the data
-//! path's clients. This file keeps no state.
+//! Invariant: every request ends by the request timeout (`request.rs`); nothing here touches the data path's clients. This
+//! file keeps no state.
 
 use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};
 use super::error::{check, codes, of_code};
 use super::ffi::{self, Failure, PartitionList, array, c_string, code, element, elements, text};
+use super::request::{Event, Options, Queue, REQUEST_TIMEOUT, Rk, request};
 use crate::broker::{Admin, Error, LogRange, NewTopic, Result, TopicInfo};
 use crate::fetch::TopicPartition;
 use ffi::rd_kafka_IsolationLevel_t as Isolation;
 use ffi::rd_kafka_admin_op_t as Operation;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CString, c_char};
 use std::time::Duration;
-
-/// For the answer of one request, and for the broker to carry it out.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-
-type Options = *const ffi::rd_kafka_AdminOptions_t;
-type Queue = *mut ffi::rd_kafka_queue_t;
-type Event = *mut ffi::rd_kafka_event_t;
-type Rk = *mut ffi::rd_kafka_t;
 
 /// The admin client.
 pub struct KafkaAdmin {
@@ -37,7 +30,7 @@ impl KafkaAdmin {
         })
     }
 
-    /// Sends a request, waits for its event and reads it.
+    /// Sends a request with this client; see [`request`].
     pub(super) fn request<T>(
         &self,
         call: &'static str,
@@ -45,56 +38,7 @@ impl KafkaAdmin {
         submit: impl FnOnce(Rk, Options, Queue),
         read: impl FnOnce(Event) -> Result<T>,
     ) -> Result<T> {
-        self.request_at(call, operation, None, submit, read)
-    }
-
-    fn request_at<T>(
-        &self,
-        call: &'static str,
-        operation: Operation,
-        isolation: Option<Isolation>,
-        submit: impl FnOnce(Rk, Options, Queue),
-        read: impl FnOnce(Event) -> Result<T>,
-    ) -> Result<T> {
-        let rk = self.client.rk();
-        let timeout = REQUEST_TIMEOUT.as_millis() as c_int;
-        let mut buffer = [0 as c_char; 256];
-        unsafe {
-            let options = ffi::rd_kafka_AdminOptions_new(rk, operation);
-            let (out, size) = (buffer.as_mut_ptr(), buffer.len());
-            code::rd_kafka_AdminOptions_set_request_timeout(options, timeout, out, size);
-            // Refused for operations that have none, which changes nothing.
-            code::rd_kafka_AdminOptions_set_operation_timeout(options, timeout, out, size);
-            if let Some(isolation) = isolation {
-                drop(Failure::of(ffi::rd_kafka_AdminOptions_set_isolation_level(
-                    options, isolation,
-                )));
-            }
-            let queue = ffi::rd_kafka_queue_new(rk);
-            submit(rk, options, queue);
-            let event = ffi::rd_kafka_queue_poll(queue, timeout.saturating_add(1000));
-            let result = if event.is_null() {
-                Err(Error::Retriable {
-                    call,
-                    message: "no answer".into(),
-                })
-            } else {
-                match code::rd_kafka_event_error(event) {
-                    0 => read(event),
-                    code => Err(of_code(
-                        call,
-                        code,
-                        &text(ffi::rd_kafka_event_error_string(event)),
-                    )),
-                }
-            };
-            if !event.is_null() {
-                ffi::rd_kafka_event_destroy(event);
-            }
-            ffi::rd_kafka_queue_destroy(queue);
-            ffi::rd_kafka_AdminOptions_destroy(options);
-            result
-        }
+        request(&self.client, call, operation, |_| None, submit, read)
     }
 
     /// The controller answers before every broker knows of a topic; a caller that goes on at once would be told that
@@ -131,10 +75,15 @@ impl KafkaAdmin {
                 .map(|at| (at, specification))
                 .collect::<Vec<_>>(),
         );
-        self.request_at(
+        request(
+            &self.client,
             call,
             Operation::RD_KAFKA_ADMIN_OP_LISTOFFSETS,
-            Some(isolation),
+            |options| unsafe {
+                Failure::of(ffi::rd_kafka_AdminOptions_set_isolation_level(
+                    options, isolation,
+                ))
+            },
             |rk, options, queue| unsafe {
                 ffi::rd_kafka_ListOffsets(rk, list.as_ptr(), options, queue)
             },

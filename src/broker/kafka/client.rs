@@ -7,7 +7,7 @@ use super::acknowledgement::{self, Acknowledgements};
 use super::config::{CONFIGURATION, KafkaConfig, Role, properties};
 use super::error::{codes, name};
 use super::ffi::{self, c_string, code, text};
-use super::member::Rebalance;
+use super::rebalance::Rebalance;
 use super::statistics::Listener;
 use crate::broker::{Error, Result};
 use crate::clock::{Clock, SystemClock};
@@ -89,7 +89,7 @@ impl Client {
             ffi::rd_kafka_conf_set_error_cb(conf, Some(on_error));
             ffi::rd_kafka_conf_set_stats_cb(conf, Some(on_statistics));
             if context.rebalance.is_some() {
-                code::rd_kafka_conf_set_rebalance_cb(conf, Some(super::member::on_rebalance));
+                code::rd_kafka_conf_set_rebalance_cb(conf, Some(super::rebalance::on_rebalance));
             }
             if matches!(role, Role::Transactional { .. }) {
                 acknowledgement::intercept(conf, &context.acknowledgements);
@@ -264,9 +264,9 @@ unsafe extern "C" fn on_error(
     }
     tracing::info!(target: "librdkafka", client = context.name, code = name(code), "{reason}");
     if code == codes::FATAL
-        && let (Some(rebalance), Some((_, cause))) = (&context.rebalance, fatal(rk))
+        && let (Some(rebalance), Some((code, cause))) = (&context.rebalance, fatal(rk))
     {
-        rebalance.failed(&cause, true);
+        rebalance.fatal(code, &cause);
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) mod codes {
     pub const LEADER_NOT_AVAILABLE: i32 = 5;
     pub const TOPIC_ALREADY_EXISTS: i32 = 36;
     pub const GROUP_ID_NOT_FOUND: i32 = 69;
+    pub const FENCED_INSTANCE_ID: i32 = 82;
+    pub const UNSTABLE_OFFSET_COMMIT: i32 = 88;
 }
 
 /// What a bare code asks for, outside of transactions' own flags.

@@ -8,11 +8,13 @@ use super::admin::KafkaAdmin;
 use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};
 use super::error::{check, codes, of_failure};
-use super::ffi::{self, Failure, PartitionList, array, c_string, code, elements, text};
-use crate::broker::{CommittedOffset, Error, Group, GroupMember, Result};
+use super::ffi::{self, Element, Failure, PartitionList, array, c_string, code, elements, text};
+use super::request::request;
+use crate::broker::{CommittedOffset, Error, Group, GroupMember, Result, Standing};
 use crate::fetch::TopicPartition;
 use ffi::rd_kafka_admin_op_t as Operation;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// For the registration of a transactional id, whose open transaction the broker ends first.
@@ -24,6 +26,8 @@ pub struct KafkaGroup {
     stable: Client,
     unstable: Client,
     admin: Arc<KafkaAdmin>,
+    /// Asks the group's coordinator through admin requests; absent after an answer that it is another broker.
+    asker: Mutex<Option<Arc<Client>>>,
 }
 
 impl KafkaGroup {
@@ -36,7 +40,30 @@ impl KafkaGroup {
             stable: client(true)?,
             unstable: client(false)?,
             admin,
+            asker: Mutex::default(),
         })
+    }
+
+    /// Asks the group's coordinator. librdkafka's admin requests remember who that is for as long as they are made, even when the
+    /// answer is that it has moved: only a new client looks for it again. A consumer, because on an error of the group librdkafka
+    /// turns to the instance's own group handler, and a producer has none.
+    fn ask<T>(&self, question: impl FnOnce(&Client) -> Result<T>) -> Result<T> {
+        let asker = || self.asker.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = asker().clone();
+        let client = match present {
+            Some(client) => client,
+            None => {
+                let role = Role::Offsets { stable: true };
+                let client = Arc::new(Client::new(&self.config, &role, None)?);
+                *asker() = Some(Arc::clone(&client));
+                client
+            }
+        };
+        let answer = question(&client);
+        if matches!(answer, Err(Error::Retriable { .. })) {
+            *asker() = None;
+        }
+        answer
     }
 
     fn alter(&self, list: &PartitionList) -> Result<()> {
@@ -148,13 +175,28 @@ fn committed(
         if let Some(element) = &element {
             check(call, element.code, &at.to_string())?;
         }
-        offsets.push(element.filter(|e| e.offset >= 0).map(|e| CommittedOffset {
-            at: e.at,
-            offset: e.offset,
-            metadata: String::from_utf8_lossy(&e.metadata).into_owned(),
-        }));
+        offsets.push(element.and_then(offset_of));
     }
     Ok(offsets)
+}
+
+fn offset_of(element: Element) -> Option<CommittedOffset> {
+    (element.offset >= 0).then(|| CommittedOffset {
+        at: element.at,
+        offset: element.offset,
+        metadata: String::from_utf8_lossy(&element.metadata).into_owned(),
+    })
+}
+
+/// The answer about one partition.
+fn standing_of(element: Element) -> Result<Standing> {
+    match element.code {
+        codes::UNSTABLE_OFFSET_COMMIT => Ok(Standing::Undecided),
+        code => {
+            check("standing", code, &element.at.to_string())?;
+            Ok(Standing::Stable(offset_of(element)))
+        }
+    }
 }
 
 impl Group for KafkaGroup {
@@ -174,52 +216,123 @@ impl Group for KafkaGroup {
         committed(&self.unstable, partitions, timeout)
     }
 
+    fn standing(&self, partitions: &[TopicPartition]) -> Result<Vec<Standing>> {
+        let call = "standing";
+        if partitions.is_empty() {
+            return Ok(vec![]);
+        }
+        let group = c_string(&self.config.group);
+        let list = PartitionList::of(partitions);
+        let mut question =
+            unsafe { ffi::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), list.as_ptr()) };
+        // Unlike `rd_kafka_committed` it does not repeat unstable answers.
+        let list_offsets = |client: &Client| {
+            request(
+                client,
+                call,
+                Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+                |options| unsafe {
+                    Failure::of(ffi::rd_kafka_AdminOptions_set_require_stable_offsets(
+                        options, 1,
+                    ))
+                },
+                |rk, options, queue| unsafe {
+                    ffi::rd_kafka_ListConsumerGroupOffsets(
+                        rk,
+                        &raw mut question,
+                        1,
+                        options,
+                        queue,
+                    );
+                },
+                |event| unsafe {
+                    let mut count = 0;
+                    let result = ffi::rd_kafka_event_ListConsumerGroupOffsets_result(event);
+                    let groups = ffi::rd_kafka_ListConsumerGroupOffsets_result_groups(
+                        result,
+                        &raw mut count,
+                    );
+                    let mut found = HashMap::new();
+                    for result in array(groups, count) {
+                        let error = ffi::rd_kafka_group_result_error(result);
+                        if !error.is_null() {
+                            check(call, code::rd_kafka_error_code(error), &self.config.group)?;
+                        }
+                        for element in elements(ffi::rd_kafka_group_result_partitions(result)) {
+                            found.insert(element.at.clone(), standing_of(element)?);
+                        }
+                    }
+                    Ok(found)
+                },
+            )
+        };
+        let found = self.ask(list_offsets);
+        unsafe { ffi::rd_kafka_ListConsumerGroupOffsets_destroy(question) };
+        let mut found = found?;
+        // Silence about a partition must not read as "nothing was ever committed".
+        let standing = |at: &TopicPartition| {
+            found.remove(at).ok_or_else(|| Error::Retriable {
+                call,
+                message: format!("{at}: no answer for this partition"),
+            })
+        };
+        partitions.iter().map(standing).collect()
+    }
+
     fn members(&self) -> Result<Vec<GroupMember>> {
         let call = "describe_group";
         let group = c_string(&self.config.group);
         let mut groups = [group.as_ptr()];
-        self.admin.request(
-            call,
-            Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
-            |rk, options, queue| unsafe {
-                ffi::rd_kafka_DescribeConsumerGroups(
-                    rk,
-                    groups.as_mut_ptr(),
-                    groups.len(),
-                    options,
-                    queue,
-                );
-            },
-            |event| unsafe {
-                let mut count = 0;
-                let result = ffi::rd_kafka_event_DescribeConsumerGroups_result(event);
-                let descriptions =
-                    ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
-                let mut found = vec![];
-                for description in array(descriptions, count) {
-                    let error = ffi::rd_kafka_ConsumerGroupDescription_error(description);
-                    let code = if error.is_null() {
-                        0
-                    } else {
-                        code::rd_kafka_error_code(error)
-                    };
-                    if code == codes::GROUP_ID_NOT_FOUND {
-                        continue;
+        let describe = |client: &Client| {
+            request(
+                client,
+                call,
+                Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+                |_| None,
+                |rk, options, queue| unsafe {
+                    ffi::rd_kafka_DescribeConsumerGroups(
+                        rk,
+                        groups.as_mut_ptr(),
+                        groups.len(),
+                        options,
+                        queue,
+                    );
+                },
+                |event| unsafe {
+                    let mut count = 0;
+                    let result = ffi::rd_kafka_event_DescribeConsumerGroups_result(event);
+                    let descriptions =
+                        ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+                    let mut found = vec![];
+                    for description in array(descriptions, count) {
+                        let error = ffi::rd_kafka_ConsumerGroupDescription_error(description);
+                        let code = if error.is_null() {
+                            0
+                        } else {
+                            code::rd_kafka_error_code(error)
+                        };
+                        if code == codes::GROUP_ID_NOT_FOUND {
+                            continue;
+                        }
+                        check(call, code, &self.config.group)?;
+                        for index in
+                            0..ffi::rd_kafka_ConsumerGroupDescription_member_count(description)
+                        {
+                            let member =
+                                ffi::rd_kafka_ConsumerGroupDescription_member(description, index);
+                            found.push(GroupMember {
+                                member_id: text(ffi::rd_kafka_MemberDescription_consumer_id(
+                                    member,
+                                )),
+                                client_id: text(ffi::rd_kafka_MemberDescription_client_id(member)),
+                            });
+                        }
                     }
-                    check(call, code, &self.config.group)?;
-                    for index in 0..ffi::rd_kafka_ConsumerGroupDescription_member_count(description)
-                    {
-                        let member =
-                            ffi::rd_kafka_ConsumerGroupDescription_member(description, index);
-                        found.push(GroupMember {
-                            member_id: text(ffi::rd_kafka_MemberDescription_consumer_id(member)),
-                            client_id: text(ffi::rd_kafka_MemberDescription_client_id(member)),
-                        });
-                    }
-                }
-                Ok(found)
-            },
-        )
+                    Ok(found)
+                },
+            )
+        };
+        self.ask(describe)
     }
 
     fn settle(&self, transactional_id: &str) -> Result<()> {

@@ -1,209 +1,182 @@
-//! The process's membership of the consumer group: a thread of its own that polls, and the rebalance callback.
+//! The process's membership of the consumer group: a thread of its own that polls, and joins anew where a client broke.
 //!
-//! Invariant: a task is released (the listener returned) before librdkafka is told to unassign it, and owned only
-//! after it was told to assign it. The tasks topics are empty and paused; nothing is read here. Data consumers are
-//! other clients: their batch calls would answer a rebalance by a forced unassign.
+//! Invariant: there is one client at a time, and whoever reads the metadata keeps it open; a broken one is closed before
+//! the next one joins, with its tasks taken away before that (`rebalance.rs`). Whether to join anew is the listener's
+//! decision. The tasks topics are empty and paused; nothing is read here. Data consumers are other clients: their batch
+//! calls would answer a rebalance by a forced unassign.
 
-use super::client::{self, Client, Deadline};
+use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};
 use super::error::{codes, describe, of_code};
-use super::ffi::{self, Failure, PartitionList, code, elements, message_code, text};
+use super::ffi::{self, PartitionList, code, message_code, text};
+use super::rebalance::{Broken, End, Rebalance, group_metadata};
 use crate::broker::{Error, GroupMetadata, Membership, RebalanceListener, Result};
 use crate::fetch::TopicPartition;
-use std::collections::BTreeSet;
-use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Longest wait of one poll: a stop is noticed after it.
 const POLL_MS: i32 = 100;
 /// For the last revocation when the member leaves.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between a client that broke and the one that joins in its place: two twins must not burn a core.
+const JOIN_ANEW_AFTER: Duration = Duration::from_millis(500);
 
-/// What the rebalance callback works on.
-pub(super) struct Rebalance {
-    listener: Arc<dyn RebalanceListener>,
-    owned: Mutex<BTreeSet<TopicPartition>>,
-    fatal: AtomicBool,
+/// The present client, shared by the thread and those who read the metadata.
+enum Seat {
+    Taken(Arc<Client>),
+    /// A client broke; the next one has not joined yet.
+    Empty,
+    /// The group was left.
+    Left,
 }
 
-impl Rebalance {
-    fn owned(&self) -> MutexGuard<'_, BTreeSet<TopicPartition>> {
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Reports a failure. A fatal one is reported once, and takes the tasks away: librdkafka does not call the
-    /// rebalance callback after it, although the broker may have given the tasks to the other static member.
-    pub fn failed(&self, message: &str, fatal: bool) {
-        if !fatal {
-            return self.listener.failed(message, false);
-        }
-        if self.fatal.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let tasks: Vec<_> = std::mem::take(&mut *self.owned()).into_iter().collect();
-        if !tasks.is_empty() {
-            self.listener.lost(&tasks);
-        }
-        self.listener.failed(message, true);
-    }
-
-    fn assign(&self, rk: *mut ffi::rd_kafka_t, list: *mut ffi::rd_kafka_topic_partition_list_t) {
-        let tasks: Vec<_> = unsafe { elements(list) }
-            .into_iter()
-            .map(|e| e.at)
-            .collect();
-        unsafe {
-            if let Some(failure) = Failure::of(ffi::rd_kafka_incremental_assign(rk, list)) {
-                return self.failed(&failure.message(), failure.is_fatal());
-            }
-            code::rd_kafka_pause_partitions(rk, list);
-        }
-        match unsafe { group_metadata(rk) } {
-            Ok(group) => {
-                self.owned().extend(tasks.iter().cloned());
-                self.listener.assigned(&tasks, &group);
-            }
-            Err(error) => self.failed(&error.to_string(), false),
-        }
-    }
-
-    fn revoke(&self, rk: *mut ffi::rd_kafka_t, list: *mut ffi::rd_kafka_topic_partition_list_t) {
-        let mut tasks: Vec<_> = unsafe { elements(list) }
-            .into_iter()
-            .map(|e| e.at)
-            .collect();
-        tasks.retain(|at| self.owned().contains(at));
-        // A fatal error said so already of tasks that are owned no more.
-        match unsafe { ffi::rd_kafka_assignment_lost(rk) } {
-            _ if tasks.is_empty() => {}
-            0 => self.listener.revoked(&tasks),
-            _ => self.listener.lost(&tasks),
-        }
-        // With the lost list too: the protocol is cooperative in every case.
-        if let Some(failure) = Failure::of(unsafe { ffi::rd_kafka_incremental_unassign(rk, list) })
-        {
-            self.failed(&failure.message(), failure.is_fatal());
-        }
-        self.owned().retain(|at| !tasks.contains(at));
-    }
-}
-
-/// The callback: runs on the member's thread, inside its poll.
-pub(super) unsafe extern "C" fn on_rebalance(
-    rk: *mut ffi::rd_kafka_t,
-    code: i32,
-    list: *mut ffi::rd_kafka_topic_partition_list_t,
-    opaque: *mut c_void,
-) {
-    let context = unsafe { opaque.cast::<client::Context>().as_ref() };
-    let Some(rebalance) = context.and_then(|c| c.rebalance.as_ref()) else {
-        return;
-    };
-    if code == codes::ASSIGN_PARTITIONS {
-        rebalance.assign(rk, list);
-    } else {
-        rebalance.revoke(rk, list);
-    }
-}
-
-/// Reads the present group metadata.
-///
-/// # Safety
-/// `rk` is a live consumer that is not closed: a closed one would never answer.
-unsafe fn group_metadata(rk: *mut ffi::rd_kafka_t) -> Result<GroupMetadata> {
-    unsafe {
-        let metadata = ffi::rd_kafka_consumer_group_metadata(rk);
-        if metadata.is_null() {
-            let message = "the client has no group metadata".to_string();
-            return Err(Error::Retriable {
-                call: "group_metadata",
-                message,
-            });
-        }
-        let instance = ffi::rd_kafka_consumer_group_metadata_group_instance_id(metadata);
-        let group = GroupMetadata {
-            group: text(ffi::rd_kafka_consumer_group_metadata_group_id(metadata)),
-            member_id: text(ffi::rd_kafka_consumer_group_metadata_member_id(metadata)),
-            generation: ffi::rd_kafka_consumer_group_metadata_generation_id(metadata),
-            instance_id: (!instance.is_null()).then(|| text(instance)),
-        };
-        ffi::rd_kafka_consumer_group_metadata_destroy(metadata);
-        Ok(group)
-    }
-}
-
-/// The client, shared by the thread and those who read the metadata.
 struct Shared {
-    client: Client,
-    /// Set before the consumer is closed; readers hold it while they ask.
-    closed: RwLock<bool>,
+    config: KafkaConfig,
+    topics: Vec<TopicPartition>,
+    listener: Arc<dyn RebalanceListener>,
+    /// Readers hold it while they ask: a client that is closed meanwhile would never answer.
+    seat: RwLock<Seat>,
     stop: AtomicBool,
 }
 
+/// The callback's side of a member's client.
+fn rebalance(client: &Client) -> Option<&Rebalance> {
+    client.context().rebalance.as_ref()
+}
+
+fn poll(client: &Client, timeout_ms: i32) {
+    let message = unsafe { ffi::rd_kafka_consumer_poll(client.rk(), timeout_ms) };
+    if message.is_null() {
+        return;
+    }
+    let (code, reason) = unsafe {
+        (
+            message_code(message),
+            text(ffi::rd_kafka_message_errstr(message)),
+        )
+    };
+    unsafe { ffi::rd_kafka_message_destroy(message) };
+    let Some(rebalance) = rebalance(client).filter(|_| code != 0 && code != codes::PARTITION_EOF)
+    else {
+        return;
+    };
+    match client.fatal() {
+        Some((code, cause)) => rebalance.fatal(code, &cause),
+        None if code == codes::MAX_POLL_EXCEEDED => rebalance.disturbed(&reason),
+        None => {
+            tracing::warn!(code, reason, "the group membership met an error");
+            rebalance.disturbed(&format!("{}: {reason}", describe(code)));
+        }
+    }
+}
+
+fn close(client: &Client) {
+    let code = unsafe { code::rd_kafka_consumer_close(client.rk()) };
+    if code != 0 && client.fatal().is_none() {
+        tracing::warn!(
+            code,
+            error = describe(code),
+            "leaving the group failed; it will time out"
+        );
+    }
+}
+
 impl Shared {
-    fn rebalance(&self) -> Option<&Rebalance> {
-        self.client.context().rebalance.as_ref()
+    /// A client that has begun to join.
+    fn join(&self) -> Result<Arc<Client>> {
+        let rebalance = Rebalance::new(Arc::clone(&self.listener));
+        let client = Client::new(&self.config, &Role::Member, Some(rebalance))?;
+        let list = PartitionList::of(&self.topics);
+        let code = unsafe { code::rd_kafka_subscribe(client.rk(), list.as_ptr()) };
+        if code != 0 {
+            return Err(of_code("subscribe", code, &self.config.group));
+        }
+        Ok(Arc::new(client))
     }
 
-    fn poll(&self, timeout_ms: i32) {
-        let message = unsafe { ffi::rd_kafka_consumer_poll(self.client.rk(), timeout_ms) };
-        if message.is_null() {
-            return;
-        }
-        let (code, reason) = unsafe {
-            (
-                message_code(message),
-                text(ffi::rd_kafka_message_errstr(message)),
-            )
-        };
-        unsafe { ffi::rd_kafka_message_destroy(message) };
-        let Some(rebalance) = self
-            .rebalance()
-            .filter(|_| code != 0 && code != codes::PARTITION_EOF)
-        else {
-            return;
-        };
-        match self.client.fatal() {
-            Some((code, cause)) => rebalance.failed(&format!("{cause} ({})", describe(code)), true),
-            None if code == codes::MAX_POLL_EXCEEDED => rebalance.failed(&reason, false),
-            None => {
-                tracing::warn!(code, reason, "the group membership met an error");
-                rebalance.failed(&format!("{}: {reason}", describe(code)), false);
+    /// Waits for the readers of the client before.
+    fn seat(&self, seat: Seat) {
+        *self.seat.write().unwrap_or_else(PoisonError::into_inner) = seat;
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn run(&self, client: Arc<Client>, done: &SyncSender<()>) {
+        let mut client = Some(client);
+        while !self.stopping() {
+            let Some(present) = &client else {
+                std::thread::sleep(Duration::from_millis(POLL_MS as u64));
+                continue;
+            };
+            poll(present, POLL_MS);
+            if let Some(broken) = rebalance(present).and_then(Rebalance::broken) {
+                self.seat(Seat::Empty);
+                close(present);
+                drop(client.take());
+                client = self.join_anew(&broken);
             }
         }
-    }
-
-    fn run(&self, done: &SyncSender<()>) {
-        while !self.stop.load(Ordering::SeqCst) {
-            self.poll(POLL_MS);
+        match client {
+            Some(client) => self.leave(&client),
+            None => self.seat(Seat::Left),
         }
-        self.leave();
         // Nobody may wait for it any more.
         let _ = done.send(());
     }
 
+    /// The client that takes a broken one's place; `None` where the membership has ended.
+    fn join_anew(&self, broken: &Broken) -> Option<Arc<Client>> {
+        let message = &broken.message;
+        let may = match broken.end {
+            End::Fatal => false,
+            // Our own loss: no other process is seen in it.
+            End::FencedAfterLoss => true,
+            End::Fenced | End::Unassigned => self.listener.broken(message),
+        };
+        if !may {
+            self.listener.failed(message, true);
+            return None;
+        }
+        tracing::warn!(
+            message,
+            "the member of the group is of no use any more: joining anew"
+        );
+        let deadline = Deadline::after(JOIN_ANEW_AFTER);
+        while !deadline.is_over() {
+            if self.stopping() {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        match self.join() {
+            Ok(client) => {
+                self.seat(Seat::Taken(Arc::clone(&client)));
+                Some(client)
+            }
+            Err(error) => {
+                let message = format!("{message}; joining anew: {error}");
+                self.listener.failed(&message, true);
+                None
+            }
+        }
+    }
+
     /// Gives the tasks back, then leaves the group. The metadata stay readable while the last transactions end in the
     /// revocation's callback; they are shut before the close, after which librdkafka would not answer.
-    fn leave(&self) {
-        let rk = self.client.rk();
-        unsafe { code::rd_kafka_unsubscribe(rk) };
+    fn leave(&self, client: &Client) {
+        unsafe { code::rd_kafka_unsubscribe(client.rk()) };
         let deadline = Deadline::after(LEAVE_TIMEOUT);
-        let owns = || self.rebalance().is_some_and(|r| !r.owned().is_empty());
-        while owns() && self.client.fatal().is_none() && !deadline.is_over() {
-            self.poll(20);
+        let owns = || rebalance(client).is_some_and(Rebalance::owns_any);
+        while owns() && client.fatal().is_none() && !deadline.is_over() {
+            poll(client, 20);
         }
-        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
-        let code = unsafe { code::rd_kafka_consumer_close(rk) };
-        if code != 0 {
-            tracing::warn!(
-                code,
-                error = describe(code),
-                "leaving the group failed; it will time out"
-            );
-        }
+        self.seat(Seat::Left);
+        close(client);
     }
 }
 
@@ -224,31 +197,21 @@ impl Member {
         topics: &[String],
         listener: Arc<dyn RebalanceListener>,
     ) -> Result<Arc<Self>> {
-        let rebalance = Rebalance {
-            listener,
-            owned: Mutex::default(),
-            fatal: AtomicBool::new(false),
-        };
-        let client = Client::new(config, &Role::Member, Some(rebalance))?;
-        let topics: Vec<_> = topics
-            .iter()
-            .map(|t| TopicPartition::new(t.as_str(), -1))
-            .collect();
-        let list = PartitionList::of(&topics);
-        let code = unsafe { code::rd_kafka_subscribe(client.rk(), list.as_ptr()) };
-        if code != 0 {
-            return Err(of_code("subscribe", code, &config.group));
-        }
+        let topics = topics.iter().map(|t| TopicPartition::new(t.as_str(), -1));
         let shared = Arc::new(Shared {
-            client,
-            closed: RwLock::new(false),
+            config: config.clone(),
+            topics: topics.collect(),
+            listener,
+            seat: RwLock::new(Seat::Empty),
             stop: AtomicBool::new(false),
         });
+        let client = shared.join()?;
+        shared.seat(Seat::Taken(Arc::clone(&client)));
         let (sender, done) = sync_channel(1);
         let thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("kafka-member".into())
-            .spawn(move || thread.run(&sender))
+            .spawn(move || thread.run(client, &sender))
             .map_err(|error| Error::Fatal {
                 call: "member",
                 message: error.to_string(),
@@ -279,18 +242,24 @@ impl Member {
 
 impl Membership for Member {
     fn metadata(&self) -> Result<GroupMetadata> {
-        let closed = self
+        let seat = self
             .shared
-            .closed
+            .seat
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        if *closed {
-            return Err(Error::Fatal {
+        match &*seat {
+            Seat::Taken(client) => unsafe { group_metadata(client.rk()) },
+            // Nobody's: a commit with it is refused.
+            Seat::Empty => Ok(GroupMetadata {
+                group: self.shared.config.group.clone(),
+                generation: -1,
+                ..GroupMetadata::default()
+            }),
+            Seat::Left => Err(Error::Fatal {
                 call: "group_metadata",
                 message: "the group was left".into(),
-            });
+            }),
         }
-        unsafe { group_metadata(self.shared.client.rk()) }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The real Kafka client, over librdkafka. The only place that names rdkafka.
 //!
 //! How it is laid out: `ffi` the C API with integer error codes; `error` what codes mean; `config` settings per role;
-//! `client` one instance with its callbacks; `statistics` what it tells of itself; `consumer`, `producer` (with `acknowledgement`) and `member` the clients
-//! of a process; `admin` and `group` questions outside the data path.
+//! `client` one instance with its callbacks; `statistics` what it tells of itself; `consumer`, `producer` (with `acknowledgement`) and `member`
+//! (with `rebalance`) the clients of a process; `admin` and `group` (over `request`) questions outside the data path.
 //!
 //! Invariant: every librdkafka instance belongs to one value and dies with it. This module keeps no global state.
 
@@ -17,6 +17,8 @@ mod group;
 mod member;
 mod plain;
 mod producer;
+mod rebalance;
+mod request;
 mod statistics;
 
 pub use admin::KafkaAdmin;

@@ -68,6 +68,11 @@ fn answers_lead_to_the_next_step() {
         ("done done", "Check"),
         ("done done owned", "SendOffsets"),
         ("done done owned done", "EndTxn"),
+        ("done done owned not-owned", "Abort"),
+        (
+            "done done owned not-owned done",
+            "aborted not_owned replace=false",
+        ),
         ("done done owned done committed", "CheckAgain"),
         (
             "done done owned done committed owned",

@@ -11,6 +11,7 @@ fn claimant() -> Claimant {
         task: TaskId::new("counts", 0),
         app: "app".into(),
         worker_id: "w2".into(),
+        threads: 2,
         fingerprint: 0xfeed,
         topic_id: Some("abc".into()),
     }
@@ -57,6 +58,7 @@ fn view(offsets: Offsets, changelog: LogRange, members: &[&str]) -> View {
         changelog: Some(changelog),
         written: vec![],
         members,
+        owners: vec![],
     }
 }
 
@@ -133,6 +135,26 @@ fn a_live_member_and_ourselves_are_never_settled() {
     check(&[(0, alive(), "wait"), (5000, alive(), "wait")]);
     let own = || view(unstable("app-w2-1"), log(0, 5, 9), &["w2"]);
     check(&[(0, own(), "wait"), (5000, own(), "wait")]);
+}
+
+#[test]
+fn a_vanished_thread_of_our_own_is_settled_and_a_living_one_is_not() {
+    let blocked = |by: &str| view(unstable(by), log(0, 5, 9), &["w2"]);
+    check(&[
+        (0, blocked("app-w2-3"), "wait"),
+        (250, blocked("app-w2-3"), "settle app-w2-3"),
+        (300, blocked("app-w2-3"), "wait"),
+    ]);
+    let beside = |by: &str, owners: &[&str]| View {
+        owners: owners.iter().map(|id| (*id).to_string()).collect(),
+        ..blocked(by)
+    };
+    let ids = ["app-w2-1", "app-w2-3", "app-w1-5"];
+    check(&[
+        (0, beside("app-w2-0", &ids), "wait"),
+        (250, beside("app-w2-0", &ids), "settle app-w2-3"),
+        (300, beside("app-w2-0", &ids), "wait"),
+    ]);
 }
 
 #[test]

@@ -6,7 +6,6 @@ use crate::error::Reaction;
 use crate::fetch::TopicPartition;
 use crate::protocol::TaskId;
 use crate::protocol::commit::{Action, Cause, Commit, Fact, Next, Verdict};
-use crate::protocol::ownership::Breach;
 use crate::runtime::error::TaskError;
 use crate::runtime::task::{Phase, Sealing};
 use crate::runtime::telemetry;
@@ -196,7 +195,7 @@ impl Worker {
             .ownership
             .check(tasks.clone().map(|t| (&t.id, &t.taken)), &metadata)
         {
-            return not_owned(breach);
+            return Fact::NotOwned(breach);
         }
         let offsets: Vec<CommittedOffset> = tasks.filter_map(|t| t.sealed_offset()).collect();
         let Some(outbox) = self.producer.outbox() else {
@@ -272,13 +271,5 @@ fn no_producer() -> Fact {
     Fact::Failed(broker::Error::Fatal {
         call: "transaction",
         message: "there is no producer".into(),
-    })
-}
-
-/// Like a breach found by the check before: the offsets were not sent.
-fn not_owned(breach: Breach) -> Fact {
-    Fact::Failed(broker::Error::Abortable {
-        call: "send_offsets",
-        message: breach.to_string(),
     })
 }

@@ -5,12 +5,15 @@
 
 mod commit;
 mod producer;
+mod reader;
 mod settle;
 mod status;
 mod tasks;
+mod waiting;
 
 use super::janitor::Deletion;
 use super::outbox::Outbox;
+use super::pause::Pause;
 use super::scout::{Answer, Question};
 use super::shared::Shared;
 use super::task::Task;
@@ -24,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
+use waiting::Waiting;
 
 /// Longest wait for records: how late a command may be obeyed.
 const MAX_WAIT: Duration = Duration::from_millis(25);
@@ -64,6 +68,8 @@ pub struct Worker {
     index: usize,
     shared: Arc<Shared>,
     consumer: Box<dyn Consumer>,
+    /// Between replacements of the consumer.
+    reader_pause: Pause,
     producer: ProducerSlot,
     tasks: BTreeMap<TaskId, Task>,
     /// Which task reads a partition (its input, or its changelog while it is restored).
@@ -79,6 +85,8 @@ pub struct Worker {
     cleared: BTreeSet<TaskId>,
     /// Tasks to be taken over again at the next turn.
     again: Vec<TaskId>,
+    /// Tasks that another thread still holds.
+    waiting: Waiting,
     /// Where the next round of work begins, so that no task starves.
     first: usize,
     fatal: Option<String>,
@@ -90,13 +98,12 @@ impl Worker {
     pub fn new(index: usize, shared: Arc<Shared>, lines: Lines, seed: u64) -> broker::Result<Self> {
         let tuning = &shared.tuning;
         let transactional_id = format!("{}-{}-{index}", tuning.app, tuning.worker_id);
-        let consumer = shared
-            .clients
-            .consumer(&format!("{}-{index}", tuning.worker_id))?;
+        let consumer = shared.clients.consumer(&shared.reader_id(index))?;
         let now = shared.clock.elapsed();
         Ok(Worker {
             index,
             consumer,
+            reader_pause: Pause::default(),
             producer: ProducerSlot::new(transactional_id),
             tasks: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -109,6 +116,7 @@ impl Worker {
             solo: None,
             cleared: BTreeSet::new(),
             again: Vec::new(),
+            waiting: Waiting::default(),
             first: 0,
             fatal: None,
             nonce: seed,
@@ -131,6 +139,7 @@ impl Worker {
         for id in std::mem::take(&mut self.again) {
             self.retake(&id);
         }
+        self.take_what_waits();
         self.hear_answers();
         self.receive();
         self.work();
@@ -158,36 +167,6 @@ impl Worker {
             }
         }
         false
-    }
-
-    fn receive(&mut self) {
-        let wait = self.patience();
-        match self.consumer.poll(wait, MAX_RECORDS) {
-            Ok(polled) => polled.into_iter().for_each(|polled| self.dispatch(polled)),
-            Err(error) => {
-                tracing::warn!(thread = self.index, %error, "reading failed; trying again");
-            }
-        }
-    }
-
-    /// How long a poll may wait: not at all while there is something to do.
-    fn patience(&self) -> Duration {
-        let busy = self
-            .tasks
-            .values()
-            .any(|t| t.is_running() && (t.firing() || t.pending_bytes() > 0));
-        if busy {
-            return Duration::ZERO;
-        }
-        let now = self.elapsed();
-        if self
-            .tasks
-            .values()
-            .any(|t| t.wants_commit(self.producers_of(t), now))
-        {
-            return self.next_commit.saturating_sub(now).min(MAX_WAIT);
-        }
-        MAX_WAIT
     }
 
     fn dispatch(&mut self, polled: Polled) {

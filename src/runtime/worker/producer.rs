@@ -3,24 +3,24 @@
 //! Invariant: a producer is used only after `init`, which ends whatever its transactional id had open; while there is
 //! none, nothing is processed. Replacing is an everyday path (a timed-out transaction needs it).
 
-use super::Worker;
+use super::{MAX_WAIT, Worker};
 use crate::error::Reaction;
 use crate::runtime::outbox::Outbox;
+use crate::runtime::pause::Pause;
+use crate::runtime::twin::{FENCES, Fenced};
 use std::time::Duration;
 
 /// One try to register the transactional id; commands are obeyed between tries.
 const INIT_TRY: Duration = Duration::from_secs(2);
-/// Fenced so often within this time, while a member: two processes have one worker id. Takeovers that settle a process which
-/// restarts fence it, too, but each of them only once in a while.
-const FENCES_OF_A_TWIN: usize = 5;
-const FENCE_WINDOW: Duration = Duration::from_secs(60);
 
 /// The outbox, or the producer that is about to become it.
 pub(super) struct ProducerSlot {
     transactional_id: String,
     outbox: Option<Outbox>,
     fresh: Option<Box<dyn crate::broker::Producer>>,
-    fenced_at: Vec<Duration>,
+    fenced: Fenced,
+    /// Between registrations that fail.
+    pause: Pause,
     pub(super) opened_at: Option<Duration>,
 }
 
@@ -30,7 +30,8 @@ impl ProducerSlot {
             transactional_id,
             outbox: None,
             fresh: None,
-            fenced_at: Vec::new(),
+            fenced: Fenced::default(),
+            pause: Pause::default(),
             opened_at: None,
         }
     }
@@ -60,6 +61,12 @@ impl Worker {
             outbox.serve();
             return true;
         }
+        let left = self.producer.pause.left(self.elapsed());
+        if !left.is_zero() {
+            // Commands are obeyed after it.
+            std::thread::sleep(left.min(MAX_WAIT));
+            return false;
+        }
         if self.producer.fresh.is_none() {
             match self
                 .shared
@@ -79,6 +86,7 @@ impl Worker {
         match fresh.init(INIT_TRY) {
             Ok(()) => {
                 self.producer.outbox = self.producer.fresh.take().map(Outbox::new);
+                self.producer.pause.succeeded();
                 self.shared.board.trouble(&self.trouble_name(), None);
                 true
             }
@@ -90,12 +98,14 @@ impl Worker {
                 );
                 match error.reaction() {
                     Reaction::Retry => {
-                        tracing::info!(thread = self.index, %error, "waiting for Kafka")
+                        tracing::info!(thread = self.index, %error, "waiting for Kafka");
+                        self.producer.pause.brief(self.elapsed());
                     }
                     Reaction::Park => self.fatal = Some(format!("{error}")),
                     _ => {
                         tracing::warn!(thread = self.index, %error, "the new producer failed; making another");
                         self.producer.fresh = None;
+                        self.producer.pause.failed(self.elapsed());
                     }
                 }
                 false
@@ -126,12 +136,9 @@ impl Worker {
         if timed_out || !member || self.shared.fences.take_own(self.index) {
             return;
         }
-        let fences = &mut self.producer.fenced_at;
-        fences.retain(|at| now.saturating_sub(*at) < FENCE_WINDOW);
-        fences.push(now);
-        if fences.len() >= FENCES_OF_A_TWIN {
+        if self.producer.fenced.by_twin(now) {
             self.fatal = Some(format!(
-                "the transactional id {} was taken {FENCES_OF_A_TWIN} times within a minute while this process is a member of \
+                "the transactional id {} was taken {FENCES} times within a minute while this process is a member of \
                  the group: another process runs with the same worker id {:?}. Give each its own `worker.id` or its own \
                  `state.dir`",
                 self.producer.transactional_id, self.shared.tuning.worker_id

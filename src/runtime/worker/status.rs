@@ -39,6 +39,32 @@ impl Worker {
         self.shared.board.set_task(id, status);
     }
 
+    /// Shows a task that is assigned and could not be taken.
+    pub(super) fn show_untaken(&self, id: &TaskId, cause: String) {
+        let Some(at) = self.shared.input_at(id) else {
+            return;
+        };
+        let status = TaskStatus {
+            id: id.clone(),
+            task: id.to_string(),
+            thread: self.index,
+            phase: Phase::Parked(String::new()).name(),
+            cause: Some(cause),
+            input: at.to_string(),
+            at,
+            position: 0,
+            covered: 0,
+            lag: None,
+            epoch: 0,
+            watermark_ms: None,
+            idle: false,
+            takeover_ms: None,
+            state: None,
+            counts: serde_json::Value::Null,
+        };
+        self.shared.board.set_task(id, status);
+    }
+
     /// Records that no task will ever need again.
     pub(super) fn order_deletions(&self, tasks: &[TaskId]) {
         for task in tasks.iter().filter_map(|id| self.tasks.get(id)) {

@@ -27,6 +27,15 @@ impl Worker {
     /// Begins a takeover: makes the task and asks where it stands.
     pub(super) fn take(&mut self, id: TaskId, taken: Taken) {
         self.close(&id);
+        self.take_if_free(id, taken);
+    }
+
+    /// Waits where another thread of this process has not closed the task yet: its store can be open only once.
+    pub(super) fn take_if_free(&mut self, id: TaskId, taken: Taken) {
+        if let Err(holder) = self.shared.holders.take(&id, self.index) {
+            return self.wait_for(&id, &taken, holder);
+        }
+        self.waiting.forget(&id);
         match self.make(&id, taken.clone()) {
             Ok(Some(task)) => {
                 self.tasks.insert(id.clone(), task);
@@ -427,8 +436,11 @@ impl Worker {
             .map(|(at, _)| at.clone())
             .collect();
         gone.iter().for_each(|at| self.unassign(at));
+        self.waiting.forget(id);
         self.tasks.remove(id);
-        self.shared.board.remove_task(id);
+        // After the store was closed: another thread may be waiting for it.
+        self.shared.holders.give_back(id, self.index);
+        self.shared.board.remove_task(id, self.index);
     }
 }
 
