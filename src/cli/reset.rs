@@ -6,13 +6,12 @@
 
 use super::load;
 use super::options::{Cluster, Global};
-use crate::broker::{Admin, CommittedOffset, LogRange};
+use crate::broker::{Admin, CommittedOffset, LogRange, TopicInfo};
 use crate::fetch::TopicPartition;
-use crate::plan::graph::{Input, NodeKind, Plan, SubTopology};
+use crate::plan::graph::{Input, Plan, SubTopology};
 use crate::plan::topics::{TopicKind, internal_topics};
-use crate::protocol::facts::{Counts, EventTime, Facts};
+use crate::protocol::facts::Facts;
 use crate::state::directory::StateDirectory;
-use crate::time::watermark::SourceWatermark;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
@@ -200,7 +199,7 @@ fn beginnings(
             .map(|partition| TopicPartition::new(topic.as_str(), partition))
             .collect();
         for (at, range) in partitions.iter().zip(admin.log_ranges(&partitions)?) {
-            offsets.push(beginning(sub, at, range, info.id.clone(), to));
+            offsets.push(beginning(sub, at, range, info, to));
         }
     }
     Ok(offsets)
@@ -211,34 +210,16 @@ fn beginning(
     sub: &SubTopology,
     at: &TopicPartition,
     range: LogRange,
-    topic_id: Option<String>,
+    info: &TopicInfo,
     to: To,
 ) -> CommittedOffset {
     let position = match to {
         To::Earliest => range.start,
         To::Latest => range.stable,
     };
-    let folds = sub
-        .nodes
-        .iter()
-        .filter(|node| matches!(node.kind, NodeKind::Fold(_)))
-        .count();
     let facts = Facts {
-        transactional_id: String::new(),
-        member_id: String::new(),
-        epoch: 0,
-        nonce: 0,
         position,
-        fingerprint: sub.fingerprint,
-        topic_id,
-        time: EventTime::Source(SourceWatermark::default()),
-        counts: Counts {
-            nodes: vec![Default::default(); sub.nodes.len()],
-            sent: vec![0; folds],
-            ..Counts::default()
-        },
-        changelog: None,
-        run: None,
+        ..Facts::beginning(sub, info.id.clone(), info.partitions)
     };
     CommittedOffset {
         at: at.clone(),

@@ -4,12 +4,13 @@
 //! refused, never guessed. Encoding: one version byte, then postcard; base64 where text is needed.
 
 use crate::operator::NodeCounts;
+use crate::plan::graph::{Node, NodeKind, SubTopology};
 use crate::time::watermark::{Producers, SourceWatermark};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Committed facts of one task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Facts {
     pub fingerprint: u64,
     /// Kafka's id of the input topic, where the broker tells it: a topic that was made anew has another.
     pub topic_id: Option<String>,
+    /// Partitions that the input topic had when the task began: those of a greater number were added later.
+    pub partitions: i32,
     pub time: EventTime,
     pub counts: Counts,
     pub changelog: Option<ChangelogFacts>,
@@ -102,6 +105,34 @@ pub enum FactsError {
 }
 
 impl Facts {
+    /// Of a task that nobody has committed yet, at the start of its input.
+    pub fn beginning(sub: &SubTopology, topic_id: Option<String>, partitions: i32) -> Facts {
+        let keyed = sub.has_state();
+        let is_fold = |node: &&Node| matches!(node.kind, NodeKind::Fold(_));
+        Facts {
+            transactional_id: String::new(),
+            member_id: String::new(),
+            epoch: 0,
+            nonce: 0,
+            position: 0,
+            fingerprint: sub.fingerprint,
+            topic_id,
+            partitions,
+            time: if keyed {
+                EventTime::Producers(Producers::default())
+            } else {
+                EventTime::Source(SourceWatermark::default())
+            },
+            counts: Counts {
+                nodes: vec![NodeCounts::default(); sub.nodes.len()],
+                sent: vec![0; sub.nodes.iter().filter(is_fold).count()],
+                ..Counts::default()
+            },
+            changelog: keyed.then(ChangelogFacts::default),
+            run: None,
+        }
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         // Serialising into memory cannot fail: the types above hold nothing that postcard refuses.
         postcard::to_extend(self, vec![VERSION]).unwrap_or_default()
@@ -143,6 +174,7 @@ pub(crate) mod tests {
             position: 1234,
             fingerprint: 0xfeed,
             topic_id: Some("abc".into()),
+            partitions: 4,
             time: EventTime::Source(SourceWatermark::default()),
             counts: Counts {
                 records: 10,

@@ -128,6 +128,12 @@ pub enum Refusal {
         now: String,
     },
     #[error(
+        "partition {partition} of {topic} was read before, but its committed position is gone: the topic was deleted and made \
+         anew, or somebody deleted the offsets. Reading it from its start would count its records again. `millstream reset` \
+         starts anew"
+    )]
+    Forgotten { topic: String, partition: i32 },
+    #[error(
         "its state is lost: {0}. What remains is `millstream reset`, which starts anew from the source topics"
     )]
     LostState(String),

@@ -7,7 +7,7 @@ use crate::broker::{self, Admin, Group};
 use crate::fetch::TopicPartition;
 use crate::plan::graph::{Input, Plan};
 use crate::protocol::bounded;
-use crate::protocol::facts::{EventTime, Facts};
+use crate::protocol::facts::Facts;
 use crate::protocol::takeover::{BOUNDED_MARK, worker_in};
 use std::time::Duration;
 
@@ -28,67 +28,21 @@ pub fn facts_of_all(
         .collect())
 }
 
-/// An application that has committed before, but of which offsets are gone: the broker forgets them after a week without members, and
-/// deletes them together with a topic. Its sources would be read again from their start, on top of the windows that are there.
+/// An application that has run before, but of which all offsets are gone: the broker forgets them after a week without members. Its sources
+/// would be read again from their start, on top of the windows that are there.
 pub fn refuse_forgotten(
     plan: &Plan,
     cluster: &Cluster,
     admin: &dyn Admin,
     group: &dyn Group,
 ) -> Result<(), StartError> {
-    let inputs = inputs(plan, cluster);
-    let offsets = patiently(TRIES, || group.committed_unstable(&inputs, ASK))?;
-    if offsets.iter().all(Option::is_none) {
-        return refuse_if_logs_were_used(plan, admin);
+    let offsets = patiently(TRIES, || {
+        group.committed_unstable(&inputs(plan, cluster), ASK)
+    })?;
+    if offsets.iter().any(Option::is_some) {
+        return Ok(());
     }
-    let facts: Vec<Option<Facts>> = offsets
-        .iter()
-        .map(|offset| Facts::from_metadata(&offset.as_ref()?.metadata).ok())
-        .collect();
-    for (at, facts) in inputs.iter().zip(&facts) {
-        let Some(EventTime::Producers(producers)) = facts.as_ref().map(|f| &f.time) else {
-            continue;
-        };
-        let Some(names) = producers_of(plan, &at.topic) else {
-            continue;
-        };
-        for (sub, partition) in producers.known() {
-            let Some(source) = names
-                .get(sub as usize)
-                .and_then(|name| source_topic(plan, name))
-            else {
-                continue;
-            };
-            let its = inputs
-                .iter()
-                .position(|i| *i.topic == *source && i.partition == partition);
-            if its.is_some_and(|index| offsets[index].is_none()) {
-                return Err(StartError::Other(format!(
-                    "partition {partition} of {source} was read before, but its committed position is gone: the topic was deleted and \
-                     made anew, or somebody deleted the offsets. Reading it from its start would count its records again. \
-                     `millstream reset` starts anew"
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The sub-topologies that write a repartition topic, by its name.
-fn producers_of<'a>(plan: &'a Plan, topic: &str) -> Option<&'a [String]> {
-    plan.sub_topologies.iter().find_map(|sub| match &sub.input {
-        Input::Window(window) if plan.repartition_topic(&window.window.node) == topic => {
-            Some(window.producers.as_slice())
-        }
-        _ => None,
-    })
-}
-
-fn source_topic(plan: &Plan, sub: &str) -> Option<String> {
-    match &plan.sub_topology(sub)?.input {
-        Input::Source(source) => Some(source.spec.topic.value.clone()),
-        Input::Window(_) => None,
-    }
+    refuse_if_logs_were_used(plan, admin)
 }
 
 /// Records are deleted only after a commit was acknowledged: a log that does not begin at 0 has seen one.
@@ -115,7 +69,8 @@ fn refuse_if_logs_were_used(plan: &Plan, admin: &dyn Admin) -> Result<(), StartE
     }
 }
 
-fn inputs(plan: &Plan, cluster: &Cluster) -> Vec<TopicPartition> {
+/// The input partitions of all tasks.
+pub fn inputs(plan: &Plan, cluster: &Cluster) -> Vec<TopicPartition> {
     let mut inputs = Vec::new();
     for sub in &plan.sub_topologies {
         let topic = match &sub.input {

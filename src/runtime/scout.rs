@@ -3,18 +3,17 @@
 //! Invariant: it only looks and settles as [`Takeover`] decides; tasks run in their worker threads, which never wait
 //! for a look. A task that was released meanwhile is dropped at the next round.
 
+mod beginning;
 mod last_facts;
 
 use super::shared::Shared;
 use super::sight::see;
 use crate::broker::Error;
-use crate::fetch::TopicPartition;
 use crate::plan::graph::Input;
 use crate::protocol::TaskId;
 use crate::protocol::facts::Facts;
 use crate::protocol::ownership::Taken;
 use crate::protocol::takeover::{Claimant, Decision, Known, Refusal, Takeover, View};
-use crate::spec::Start;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -24,9 +23,6 @@ use std::time::Duration;
 const ROUND: Duration = Duration::from_millis(20);
 /// After a look that failed.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
-/// How long the question whether a sub-topology has run may take.
-const ASK: Duration = Duration::from_millis(1500);
-
 /// A task whose position a worker thread wants to know.
 pub struct Question {
     pub task: TaskId,
@@ -186,9 +182,7 @@ fn judge(
             }
             Ok(None)
         }
-        Decision::Begin => Ok(Some(Found::Begin {
-            position: first_position(shared, task)?,
-        })),
+        Decision::Begin => beginning::find(shared, task).map(Some),
         Decision::Resume { facts } => Ok(Some(Found::Resume { facts })),
         Decision::Restore {
             facts,
@@ -231,44 +225,4 @@ fn with_end(
         _ => None,
     };
     Ok(found.map(|found| (found, end)))
-}
-
-/// Where a task begins that nobody has committed yet.
-fn first_position(shared: &Shared, task: &TaskId) -> Result<i64, Error> {
-    let Some(at) = shared.input_at(task) else {
-        return Ok(0);
-    };
-    let at = std::slice::from_ref(&at);
-    let start = match shared.sub_topology(task).map(|sub| &sub.input) {
-        Some(Input::Source(source)) => source.spec.start,
-        _ => Start::Earliest,
-    };
-    let range = shared.admin.log_ranges(at)?.pop();
-    // A partition that was added while the application ran is read from its beginning.
-    let start = if start != Start::Earliest && has_run(shared, task)? {
-        Start::Earliest
-    } else {
-        start
-    };
-    Ok(match start {
-        Start::Earliest => range.map_or(0, |r| r.start),
-        Start::Latest => range.map_or(0, |r| r.stable),
-        Start::Timestamp(ms) => shared.admin.offsets_at(at, ms)?.pop().unwrap_or(0),
-    })
-}
-
-/// Whether any task of the same sub-topology was ever committed.
-fn has_run(shared: &Shared, task: &TaskId) -> Result<bool, Error> {
-    let Some(sub) = shared.sub_topology(task) else {
-        return Ok(false);
-    };
-    let topic = shared.input_topic(sub);
-    let all = (0..shared.cluster.partitions(&topic))
-        .map(|p| TopicPartition::new(topic.as_str(), p))
-        .collect::<Vec<_>>();
-    Ok(shared
-        .group
-        .committed_unstable(&all, ASK)?
-        .iter()
-        .any(Option::is_some))
 }

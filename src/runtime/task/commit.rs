@@ -95,6 +95,7 @@ impl Task {
             position,
             fingerprint: self.committed.fingerprint,
             topic_id: self.committed.topic_id.clone(),
+            partitions: self.committed.partitions,
             time,
             counts,
             changelog,

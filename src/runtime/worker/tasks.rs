@@ -7,9 +7,9 @@ use super::Worker;
 use crate::broker::LogRange;
 use crate::error::Reaction;
 use crate::fetch::{Fetch, TopicPartition};
-use crate::plan::graph::{Input as PlanInput, NodeKind, SubTopology};
+use crate::plan::graph::Input as PlanInput;
 use crate::protocol::commit::Cause;
-use crate::protocol::facts::{Counts, EventTime, Facts};
+use crate::protocol::facts::Facts;
 use crate::protocol::ownership::Taken;
 use crate::protocol::takeover::Refusal;
 use crate::protocol::{TaskId, bounded};
@@ -21,7 +21,6 @@ use crate::runtime::task::restore::{Owner, Restore};
 use crate::runtime::task::source::SourceInput;
 use crate::runtime::task::{Input, Phase, Task};
 use crate::runtime::telemetry;
-use crate::time::watermark::{Producers, SourceWatermark};
 
 impl Worker {
     /// Begins a takeover: makes the task and asks where it stands.
@@ -96,7 +95,8 @@ impl Worker {
             &|node| shared.plan.repartition_topic(node),
         );
         let topic_id = shared.cluster.get(&input_at.topic).and_then(|t| t.id);
-        let fresh = fresh_facts(sub, topic_id);
+        let partitions = shared.cluster.partitions(&input_at.topic);
+        let fresh = Facts::beginning(sub, topic_id, partitions);
         Ok(Some(Task::new(
             id.clone(),
             taken,
@@ -441,35 +441,5 @@ impl Worker {
         // After the store was closed: another thread may be waiting for it.
         self.shared.holders.give_back(id, self.index);
         self.shared.board.remove_task(id, self.index);
-    }
-}
-
-fn fresh_facts(sub: &SubTopology, topic_id: Option<String>) -> Facts {
-    let keyed = sub.has_state();
-    let folds = sub
-        .nodes
-        .iter()
-        .filter(|n| matches!(n.kind, NodeKind::Fold(_)))
-        .count();
-    Facts {
-        transactional_id: String::new(),
-        member_id: String::new(),
-        epoch: 0,
-        nonce: 0,
-        position: 0,
-        fingerprint: sub.fingerprint,
-        topic_id,
-        time: if keyed {
-            EventTime::Producers(Producers::default())
-        } else {
-            EventTime::Source(SourceWatermark::default())
-        },
-        counts: Counts {
-            nodes: vec![Default::default(); sub.nodes.len()],
-            sent: vec![0; folds],
-            ..Counts::default()
-        },
-        changelog: keyed.then(Default::default),
-        run: None,
     }
 }
