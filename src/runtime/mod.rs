@@ -4,6 +4,7 @@
 //! one with threads and channels. It reads time only through the clock it is given.
 
 pub mod board;
+mod budget;
 pub mod error;
 mod holders;
 mod janitor;

@@ -4,6 +4,7 @@
 //! that panics stops the process: others take its tasks over from what is committed.
 
 use super::board::Board;
+use super::budget::Shares;
 use super::holders::Holders;
 use super::janitor;
 use super::observer;
@@ -350,42 +351,43 @@ fn open_stores(
     Ok(match settings.state.store {
         StoreKind::Memory => Box::new(MemoryStores::new()),
         StoreKind::RocksDb => {
-            let share = settings.memory.budget as usize / 8;
+            let shares = shares(settings);
             let budget = StoreBudget {
-                block_cache_bytes: share,
-                write_buffer_bytes: share,
+                block_cache_bytes: shares.block_cache,
+                write_buffer_bytes: shares.write_buffers,
             };
             Box::new(RocksStores::open(&directory.stores_path(), budget)?)
         }
     })
 }
 
-/// How the memory budget is divided: block cache and write buffers an eighth each (above), hot layers three eighths,
-/// fetched records and records to be sent an eighth each; the last eighth is for batches, folds and the rest.
+fn shares(settings: &Settings) -> Shares {
+    Shares::of(settings.memory.budget, settings.worker.threads)
+}
+
 fn tuning(app: &str, worker_id: &str, settings: &Settings, run: Option<u32>) -> Tuning {
-    let threads = settings.worker.threads;
-    let share = settings.memory.budget as usize / 8;
+    let shares = shares(settings);
     Tuning {
         app: app.to_string(),
         worker_id: worker_id.to_string(),
-        threads,
+        threads: settings.worker.threads,
         commit_interval: settings.commit.interval,
-        commit_max_bytes: settings.commit.max_bytes as usize,
+        commit_max_bytes: shares.to_send.min(settings.commit.max_bytes as usize),
         commit_deadline: settings.commit.deadline,
         transaction_timeout: settings.commit.transaction_timeout,
         release_deadline: settings.group.release_deadline,
         save_interval: settings.state.save_interval,
         changelog_keep: settings.changelog.keep,
         refresh_min_log: settings.changelog.refresh_min_log,
-        hot_bytes: share * 3 / threads,
-        pending_bytes: (share / 4 / threads).max(1 << 20),
+        hot_bytes: shares.hot,
+        pending_bytes: shares.pending,
         run,
         pin_threads: settings.worker.pin_threads,
     }
 }
 
 fn kafka_config(app: &str, worker_id: &str, settings: &Settings, until_end: bool) -> KafkaConfig {
-    let share = settings.memory.budget as usize / 8 / settings.worker.threads;
+    let shares = shares(settings);
     let member = if until_end {
         format!("{worker_id}{BOUNDED_MARK}")
     } else {
@@ -400,7 +402,7 @@ fn kafka_config(app: &str, worker_id: &str, settings: &Settings, until_end: bool
         .worker
         .static_membership
         .then(|| worker_id.to_string());
-    config.fetch_queue_bytes = share;
-    config.produce_queue_bytes = share;
+    config.fetch_queue_bytes = shares.fetched;
+    config.produce_queue_bytes = shares.to_send;
     config
 }

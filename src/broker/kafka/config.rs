@@ -62,7 +62,7 @@ impl KafkaConfig {
 
 /// The C heap holds about this much per small message besides its bytes: queue limits in records are derived from it,
 /// since librdkafka's limits in bytes count keys and values only.
-const MESSAGE_OVERHEAD: usize = 256;
+const MESSAGE_OVERHEAD: usize = 512;
 
 /// What a client is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,9 +239,10 @@ fn data(settings: &mut Settings, config: &KafkaConfig) {
     // A broker holds a Fetch back this long when nothing is there, and only one Fetch is in flight per broker: a
     // partition that is assigned meanwhile waits for it. Records end the wait at once, so it costs no latency else.
     settings.default("fetch.wait.max.ms", 50);
+    // A fetch that is under way comes on top, and the records of both have an overhead.
     settings.default(
         "queued.max.messages.kbytes",
-        (budget / 1024).clamp(1, 2_097_151),
+        (budget / 4096).clamp(64, 2_097_151),
     );
     settings.default(
         "queued.min.messages",
@@ -250,7 +251,10 @@ fn data(settings: &mut Settings, config: &KafkaConfig) {
     // Counts compressed bytes: small records may take fifty times that in the client's queue, and the kernel's zeroing of fresh pages
     // was the largest single cost of reading with megabytes here.
     settings.default("fetch.message.max.bytes", 128 << 10);
-    settings.default("fetch.max.bytes", budget.clamp(1 << 20, 50 << 20));
+    let fetch = (budget / 32).clamp(128 << 10, 2 << 20);
+    settings.default("fetch.max.bytes", fetch);
+    // Nothing is produced here, but a fetch is never smaller than this.
+    settings.default("message.max.bytes", fetch);
 }
 
 fn member(settings: &mut Settings, config: &KafkaConfig) {
