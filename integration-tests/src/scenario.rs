@@ -16,6 +16,9 @@ use crate::wait;
 /// Partitions of source and output topics.
 pub const PARTITIONS: i32 = 4;
 
+/// A worker whose Kafka is well is ready sooner.
+const READY: Duration = Duration::from_secs(60);
+
 /// An application and everything it needs.
 pub struct Scenario {
     pub brokers: String,
@@ -109,6 +112,21 @@ impl Scenario {
     /// The process cannot be started.
     pub fn start(&self, id: &str) -> Result<Worker> {
         self.worker(id).start(id, &self.home)
+    }
+
+    /// Starts these workers and waits until all are ready.
+    ///
+    /// # Errors
+    /// One of them does not become ready.
+    pub fn fleet(&self, ids: &[&str]) -> Result<Vec<Worker>> {
+        let mut workers = ids
+            .iter()
+            .map(|id| self.start(id))
+            .collect::<Result<Vec<_>>>()?;
+        for worker in &mut workers {
+            worker.wait_ready(READY)?;
+        }
+        Ok(workers)
     }
 
     /// Clicks in the background: `windows` of 15 s, `speed` times as fast as the clock (0: as fast as possible).

@@ -2,8 +2,11 @@
 
 mod bounded;
 mod damaged;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod lost;
 mod memory;
+mod overtaken;
 mod replay;
 
 use std::path::Path;
