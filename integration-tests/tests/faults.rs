@@ -14,10 +14,6 @@ use crate::exactly_once::verdict;
 const WINDOWS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn stop_all(workers: Vec<Worker>) -> Result<()> {
-    workers.into_iter().try_for_each(Worker::stop)
-}
-
 #[test]
 fn a_worker_frozen_past_its_session_comes_back_without_harm() -> Result<()> {
     let scenario =
@@ -36,7 +32,7 @@ fn a_worker_frozen_past_its_session_comes_back_without_harm() -> Result<()> {
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)?;
+    workers.into_iter().try_for_each(Worker::stop)?;
     scenario.done()
 }
 
@@ -69,7 +65,7 @@ fn rolling_restarts_and_lost_state_directories_change_nothing() -> Result<()> {
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)?;
+    workers.into_iter().try_for_each(Worker::stop)?;
     scenario.done()
 }
 
@@ -97,7 +93,7 @@ fn static_members_return_within_their_session_without_a_rebalance() -> Result<()
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)?;
+    workers.into_iter().try_for_each(Worker::stop)?;
     scenario.done()
 }
 
@@ -161,6 +157,6 @@ fn a_broker_killed_during_commits_only_delays() -> Result<()> {
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)?;
+    workers.into_iter().try_for_each(Worker::stop)?;
     scenario.done()
 }
