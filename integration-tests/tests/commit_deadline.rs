@@ -22,7 +22,7 @@ const OVERDUE: &str = "its commit lasts longer than";
 fn patient(scenario: Scenario) -> Scenario {
     scenario
         .set("commit.interval", "20ms")
-        .set("commit.deadline", "3s")
+        .set("commit.deadline", "4s")
         .set("commit.transaction_timeout", "5m")
         .set("group.session_timeout", "45s")
 }
@@ -50,6 +50,10 @@ fn a_broker_frozen_past_the_commit_deadline_is_named_and_survived() -> Result<()
     let mut generator = scenario.generate(WINDOWS, 6)?;
     for _ in 0..2 {
         std::thread::sleep(Duration::from_secs(5));
+        // A busy machine may have made a commit overdue by itself: that is not the fault of this test.
+        for worker in &mut workers {
+            worker.wait_ready(PATIENCE)?;
+        }
         broker.freeze(true)?;
         let frozen = wait::now();
         let named = workers
@@ -61,7 +65,7 @@ fn a_broker_frozen_past_the_commit_deadline_is_named_and_survived() -> Result<()
         broker.freeze(false)?;
         named?;
         ensure!(
-            waited >= Duration::from_secs(2),
+            waited >= Duration::from_secs(3),
             "named after {waited:?}: not for the deadline"
         );
         for worker in &mut workers {
@@ -78,13 +82,18 @@ fn a_broker_frozen_past_the_commit_deadline_is_named_and_survived() -> Result<()
     scenario.done()
 }
 
-/// The committed positions of the source's partitions.
+/// The committed position of every task's input.
 fn positions(scenario: &Scenario) -> Result<Vec<i64>> {
-    let position = |partition| {
-        let found = admin::committed(&scenario.brokers, &scenario.app, &scenario.input, partition)?;
+    /// Of the click-count example.
+    const SHARDS: i32 = 4;
+    let repartition = format!("{}.counts.repartition", scenario.app);
+    let sources = (0..PARTITIONS).map(|p| (scenario.input.as_str(), p));
+    let shards = (0..SHARDS).map(|p| (repartition.as_str(), p));
+    let position = |(topic, partition)| {
+        let found = admin::committed(&scenario.brokers, &scenario.app, topic, partition)?;
         Ok(found.unwrap_or(0))
     };
-    (0..PARTITIONS).map(position).collect()
+    sources.chain(shards).map(position).collect()
 }
 
 /// One request of one thread is held back for longer than the test; everything else, the group included, is well.
@@ -108,14 +117,15 @@ fn one_request_is_stuck(name: &str, stuck: i16) -> Result<()> {
     proxy.arm(stuck, Fault::Delay(HELD));
     let began = wait::now();
     wait_overdue(&first, Duration::from_secs(15))?;
+    // Four of the source, then four of the shards.
     let before = positions(&scenario)?;
-    let moved = wait::until_true("every partition is read on", MOVED, || {
+    let moved = wait::until_true("every task goes on", MOVED, || {
         let now = positions(&scenario)?;
         let stand: Vec<_> = (0..now.len()).filter(|p| now[*p] <= before[*p]).collect();
-        ensure!(stand.is_empty(), "partitions {stand:?} stand at {before:?}");
+        ensure!(stand.is_empty(), "tasks {stand:?} stand at {before:?}");
         Ok(true)
     });
-    eprintln!("read on: {moved:?} after {:?}", began.elapsed());
+    eprintln!("all go on: {moved:?} after {:?}", began.elapsed());
     ensure!(
         moved.is_err() || began.elapsed() < HELD,
         "the request had arrived by then: the run proves nothing"
