@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use integration_tests::disk::{self, SmallDisk};
 use integration_tests::ledger::{Ledger, keyed_tasks, state_sum};
 use integration_tests::process::Worker;
@@ -27,8 +27,8 @@ fn application(name: &str) -> Result<Scenario> {
     Ok(Ledger::scenario(kafka::shared().bootstrap(), name, 2)?.set("state.save_interval", "1s"))
 }
 
-/// Whether the worker is not ready for want of space, in the system's words; says so once.
-fn is_full(worker: &Worker) -> Result<bool> {
+/// What the worker says if it is not ready for want of space, in the system's words.
+fn full(worker: &Worker) -> Result<Option<String>> {
     let answer = worker.get("/ready")?;
     let body = answer.body.to_lowercase();
     let named = ["no space left", "file too large"];
@@ -43,10 +43,7 @@ fn is_full(worker: &Worker) -> Result<bool> {
         "full, and ready: {}",
         answer.body
     );
-    if full {
-        eprintln!("{}", answer.body.trim());
-    }
-    Ok(full)
+    Ok(full.then_some(answer.body))
 }
 
 /// A full disk while the worker runs; `fill` and `empty` make it so and end it. Rows come all the time: saves follow commits.
@@ -60,17 +57,21 @@ fn full_while_running(
     worker.wait_ready(PATIENCE)?;
     fill(&worker)?;
     ledger.feed(scenario, 0..KEYS)?;
-    wait::until_true("the cause is named", PATIENCE, || {
+    let said = wait::until("the cause is named", PATIENCE, || {
         ledger.feed(scenario, 0..KEYS / 10)?;
-        is_full(&worker)
+        full(&worker)
     })?;
+    eprintln!("{said}");
     // Rows are taken all the same: state is in memory and in the log.
     ledger.feed(scenario, KEYS / 2..KEYS)?;
     ledger.absorbed(&[&worker], PATIENCE)?;
     empty(&worker)?;
     let healed = wait::until_true("it is saved", Duration::from_secs(30), || {
         ledger.feed(scenario, 0..KEYS / 10)?;
-        Ok(!is_full(&worker)? && state_sum(&worker, "store_rows")? > u64::from(KEYS / 2))
+        if let Some(said) = full(&worker)? {
+            bail!(said);
+        }
+        Ok(state_sum(&worker, "store_rows")? > u64::from(KEYS / 2))
     });
     eprintln!("with space again: {healed:?}");
     ledger.feed(scenario, 0..KEYS)?;
@@ -149,7 +150,8 @@ fn a_worker_without_disk_leaves_its_tasks_to_another() -> Result<()> {
         eprintln!("nothing may be mounted here: limiting the size of files instead");
         disk::limit_files(second.pid(), Some(NOTHING))?;
     }
-    let said = wait::until_true("its cause is named", PATIENCE, || is_full(&second));
+    let said = wait::until("its cause is named", PATIENCE, || full(&second));
+    eprintln!("{said:?}");
     let third = scenario.start("w3")?;
     wait::until_true("another runs all tasks with state", PATIENCE, || {
         let tasks = keyed_tasks(&third)?;
