@@ -11,7 +11,7 @@ use integration_tests::kafka::Kafka;
 use integration_tests::proxy::{self, Fault, Proxy, api};
 use integration_tests::scenario::Scenario;
 use integration_tests::topics::{self, Isolation, Record};
-use integration_tests::{http, kafka, wait};
+use integration_tests::{kafka, wait};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -58,11 +58,7 @@ impl Play {
             self.proxy.arm(api, fault);
             count += 1;
             let done = self.proxy.wait_done(count, PATIENCE);
-            ensure!(
-                worker.exited()?.is_none(),
-                "the worker ended: {}",
-                worker.log()?
-            );
+            worker.alive()?;
             done.with_context(|| format!("api {api}: {fault:?}"))?;
             std::thread::sleep(pause);
         }
@@ -328,8 +324,7 @@ fn a_task_that_cannot_commit_is_parked_and_the_others_go_on() -> Result<()> {
         std::thread::sleep(Duration::from_millis(500));
     }
     let cause = wait::until("bad/1 is parked", PATIENCE, || {
-        ensure!(worker.exited()?.is_none(), "it ended: {}", worker.log()?);
-        let answer = http::get(worker.http_port(), "/ready")?;
+        let answer = worker.get("/ready")?;
         Ok(
             (answer.status == 503 && answer.body.contains("task bad/1 is parked"))
                 .then_some(answer.body),

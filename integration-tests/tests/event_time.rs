@@ -315,9 +315,9 @@ fn recreate(scenario: &Scenario) -> Result<()> {
 }
 
 /// Every source task says that the topic is another one, by its id; those of the window go on.
-fn wait_parked(worker: &mut Worker) -> Result<()> {
+fn wait_parked(worker: &Worker) -> Result<()> {
     wait::until_true("the source's tasks are parked", PATIENCE, || {
-        ensure!(worker.exited()?.is_none(), "it ended: {}", worker.log()?);
+        worker.alive()?;
         for task in tasks(worker, "clicks")? {
             let cause = task["cause"].as_str().unwrap_or("");
             ensure!(
@@ -355,7 +355,7 @@ fn before_recreation(name: &str) -> Result<(Scenario, Worker)> {
 fn a_topic_that_is_made_anew_while_running_parks_its_tasks() -> Result<()> {
     let (scenario, mut worker) = before_recreation("anew")?;
     recreate(&scenario)?;
-    wait_parked(&mut worker)?;
+    wait_parked(&worker)?;
     let positions: Vec<_> = tasks(&worker, "clicks")?
         .iter()
         .map(|t| t["position"].clone())
@@ -367,7 +367,7 @@ fn a_topic_that_is_made_anew_while_running_parks_its_tasks() -> Result<()> {
     // And after a restart just the same.
     worker.kill9()?;
     let mut worker = scenario.start("w1")?;
-    wait_parked(&mut worker)?;
+    wait_parked(&worker)?;
     wait_counts(&scenario, &[(0, 400)])?;
     worker.kill9()?;
     scenario.done()
@@ -379,7 +379,7 @@ fn a_topic_that_is_made_anew_while_stopped_parks_its_tasks() -> Result<()> {
     worker.stop()?;
     recreate(&scenario)?;
     let mut worker = scenario.start("w1")?;
-    wait_parked(&mut worker)?;
+    wait_parked(&worker)?;
     wait_counts(&scenario, &[(0, 400)])?;
     worker.kill9()?;
     scenario.done()
