@@ -2,6 +2,8 @@
 //!
 //! Invariant: each call is answered by the broker before it returns; nothing is retried, so a refusal is an error of the test.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, anyhow, ensure};
 use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -96,4 +98,23 @@ fn in_group(brokers: &str, group: &str) -> Result<BaseConsumer> {
         .set("group.id", group)
         .set("enable.auto.commit", "false");
     Ok(config.create()?)
+}
+
+/// The last stable offset of each partition in which a transaction is open.
+///
+/// # Errors
+/// The topic does not exist, or the broker does not answer.
+pub fn open_transactions(brokers: &str, topic: &str) -> Result<BTreeMap<i32, i64>> {
+    let stable = topics::consumer(brokers, Isolation::Committed)?;
+    let high = topics::consumer(brokers, Isolation::Uncommitted)?;
+    let count = topics::partitions(&high, topic)?.with_context(|| format!("no topic {topic}"))?;
+    let mut open = BTreeMap::new();
+    for partition in 0..count {
+        // The stable one first: an end in between then counts as open, and the next look tells.
+        let stable = stable.fetch_watermarks(topic, partition, REQUEST)?.1;
+        if stable < high.fetch_watermarks(topic, partition, REQUEST)?.1 {
+            open.insert(partition, stable);
+        }
+    }
+    Ok(open)
 }

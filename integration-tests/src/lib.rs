@@ -5,9 +5,14 @@
 //! 3. [`topics`]: create, produce, read back; [`aborts`]: proof that transactions were aborted, from the raw log through [`wire`].
 //! 4. [`proxy`]: a broker whose answers get lost; [`admin`]: what an administrator's tools do to a log or a group. 5. [`ledger`]: one long window,
 //!    fed and checked key by key. 6. [`http`]: what a worker says about itself. 7. [`wait`]: polling with a deadline and a message.
+//! 8. [`freeze`]: one thread of a worker held still. 9. [`disk`]: full disks.
 
 pub mod aborts;
 pub mod admin;
+#[cfg(target_os = "linux")]
+pub mod disk;
+#[cfg(target_os = "linux")]
+pub mod freeze;
 pub mod http;
 pub mod kafka;
 pub mod ledger;

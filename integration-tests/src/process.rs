@@ -17,6 +17,9 @@ use serde_json::Value;
 
 use crate::{http, wait};
 
+/// A worker that ends in order takes no longer.
+const STOP: Duration = Duration::from_secs(60);
+
 /// The binary under test: `MILLSTREAM_BIN`, else `millstream` beside or above this executable.
 ///
 /// # Errors
@@ -40,6 +43,7 @@ pub fn binary() -> Result<PathBuf> {
 pub struct Millstream {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    small_files: bool,
 }
 
 impl Millstream {
@@ -49,6 +53,7 @@ impl Millstream {
         Millstream {
             arguments,
             environment: Vec::new(),
+            small_files: false,
         }
         .env("MILLSTREAM__KAFKA__BOOTSTRAP_SERVERS", brokers)
     }
@@ -71,10 +76,19 @@ impl Millstream {
         self
     }
 
+    /// Writing beyond a file size limit is an error, not the end of the process.
+    pub fn small_files(mut self) -> Self {
+        self.small_files = true;
+        self
+    }
+
     fn command(&self) -> Result<Command> {
         let mut command = Command::new(binary()?);
         command.args(&self.arguments).stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
+        if self.small_files {
+            ignore_file_limit_signal(&mut command);
+        }
         Ok(command)
     }
 
@@ -232,6 +246,22 @@ impl Worker {
         wait::until(&what, timeout, || self.exited())
     }
 
+    /// Asks it to end in order, which must be exit code 0.
+    ///
+    /// # Errors
+    /// It had ended before, does not end within a minute, or with another code; its last log lines are in the message.
+    pub fn stop(mut self) -> Result<()> {
+        self.sigterm()?;
+        let status = self.wait_exit(STOP)?;
+        ensure!(
+            status.success(),
+            "{}: {status}: {}",
+            self.name,
+            self.last_words()
+        );
+        Ok(())
+    }
+
     /// Waits until `/ready` says 200.
     ///
     /// # Errors
@@ -239,10 +269,7 @@ impl Worker {
     pub fn wait_ready(&mut self, timeout: Duration) -> Result<()> {
         let what = format!("{} becomes ready, see {}", self.name, self.stderr.display());
         wait::until_true(&what, timeout, || {
-            if let Some(status) = self.exited()? {
-                bail!("it ended: {status}");
-            }
-            let answer = http::get(self.http_port, "/ready")?;
+            let answer = self.get("/ready")?;
             ensure!(answer.status == 200, "not ready: {}", answer.body);
             Ok(true)
         })
@@ -251,19 +278,57 @@ impl Worker {
     /// `/status` as JSON.
     ///
     /// # Errors
-    /// It does not answer, or not in JSON.
+    /// It does not answer, or not in JSON; [`wait::Over`] if it has ended.
     pub fn status(&self) -> Result<Value> {
-        Ok(serde_json::from_str(
-            &http::get(self.http_port, "/status")?.body,
-        )?)
+        Ok(serde_json::from_str(&self.get("/status")?.body)?)
     }
 
     /// `/metrics` as Prometheus text.
     ///
     /// # Errors
-    /// It does not answer.
+    /// It does not answer; [`wait::Over`] if it has ended.
     pub fn metrics(&self) -> Result<String> {
-        Ok(http::get(self.http_port, "/metrics")?.body)
+        Ok(self.get("/metrics")?.body)
+    }
+
+    /// One of its pages.
+    ///
+    /// # Errors
+    /// It does not answer; [`wait::Over`] if it has ended.
+    pub fn get(&self, path: &str) -> Result<http::Response> {
+        http::get(self.http_port, path).or_else(|error| {
+            self.alive()?;
+            Err(error)
+        })
+    }
+
+    /// Whether the process still runs.
+    ///
+    /// # Errors
+    /// [`wait::Over`]: it has ended; the message has its last log lines.
+    pub fn alive(&self) -> Result<()> {
+        // SAFETY: an all-zero siginfo_t is valid, and waitid writes only there.
+        let ended = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            // WNOWAIT leaves the exit code to be asked for later.
+            let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            // An error means that it was waited for before.
+            libc::waitid(libc::P_PID, self.child.id(), &mut info, flags) != 0 || info.si_pid() != 0
+        };
+        if ended {
+            let message = format!("{} has ended: {}", self.name, self.last_words());
+            return Err(wait::Over(message).into());
+        }
+        Ok(())
+    }
+
+    /// Where its log is, and how it ends.
+    fn last_words(&self) -> String {
+        const LINES: usize = 10;
+        let log = self.log().unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let last = &lines[lines.len().saturating_sub(LINES)..];
+        format!("see {}\n{}", self.stderr.display(), last.join("\n"))
     }
 }
 
@@ -289,6 +354,17 @@ pub(crate) fn free_port() -> io::Result<u16> {
         }
     }
     Err(io::Error::from(io::ErrorKind::AddrInUse))
+}
+
+/// What is ignored stays so across exec.
+fn ignore_file_limit_signal(command: &mut Command) {
+    // SAFETY: signal is async-signal-safe and touches no memory of ours.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            Ok(())
+        });
+    }
 }
 
 #[cfg(target_os = "linux")]

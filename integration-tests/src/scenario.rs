@@ -1,7 +1,8 @@
 //! One application of its own on the shared broker: topology, topics, workers, generator, auditor.
 //!
 //! Invariant: every name derives from the scenario's, so scenarios run side by side; the verdict comes from
-//! `millstream audit`, which reads Kafka. After a failure logs and state are kept and their place is in the message.
+//! `millstream audit`, which reads Kafka. Logs and state of a test that has not come to [`Scenario::done`] are kept, and their place is
+//! printed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,33 @@ use crate::wait;
 
 /// Partitions of source and output topics.
 pub const PARTITIONS: i32 = 4;
+
+/// A worker whose Kafka is well is ready sooner.
+const READY: Duration = Duration::from_secs(60);
+
+const CHAIN: &str = r"
+app: @APP@
+shards: 4
+sources:
+  clicks:
+    topic: @IN@
+    columns: { timestamp: timestamp_ms, page: string }
+    event_time: { column: timestamp, out_of_orderness: 200ms, idle_after: 5s }
+nodes:
+  counts:
+    sql: |
+      SELECT window_start, window_time, page, COUNT(*) AS clicks
+      FROM TUMBLE(clicks, timestamp, INTERVAL '15' SECOND)
+      GROUP BY window_start, window_end, window_time, page
+  totals:
+    sql: |
+      SELECT window_start, window_end, SUM(clicks) AS clicks, COUNT(*) AS pages, MAX(page) AS last_page
+      FROM TUMBLE(counts, window_time, INTERVAL '1' MINUTE)
+      GROUP BY window_start, window_end
+sinks:
+  each: { from: counts, topic: @APP@-each, key: page }
+  output: { from: totals, topic: @OUT@ }
+";
 
 /// An application and everything it needs.
 pub struct Scenario {
@@ -76,6 +104,21 @@ impl Scenario {
         Self::new(brokers, name, &text)
     }
 
+    /// Windows over windows: clicks per page in 15 s into [`Scenario::each`], and from these the totals of each minute into the output.
+    ///
+    /// # Errors
+    /// As [`Scenario::new`].
+    pub fn chain(brokers: &str, name: &str) -> Result<Self> {
+        let scenario = Self::new(brokers, name, CHAIN)?;
+        topics::create(brokers, &scenario.each(), PARTITIONS, &[])?;
+        Ok(scenario)
+    }
+
+    /// The output of the first window of [`Scenario::chain`].
+    pub fn each(&self) -> String {
+        format!("{}-each", self.app)
+    }
+
     /// A setting of every worker started from now on, as in `commit.interval`.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         let key = format!("MILLSTREAM__{}", key.to_uppercase().replace('.', "__"));
@@ -109,6 +152,21 @@ impl Scenario {
     /// The process cannot be started.
     pub fn start(&self, id: &str) -> Result<Worker> {
         self.worker(id).start(id, &self.home)
+    }
+
+    /// Starts these workers and waits until all are ready.
+    ///
+    /// # Errors
+    /// One of them does not become ready.
+    pub fn fleet(&self, ids: &[&str]) -> Result<Vec<Worker>> {
+        let mut workers = ids
+            .iter()
+            .map(|id| self.start(id))
+            .collect::<Result<Vec<_>>>()?;
+        for worker in &mut workers {
+            worker.wait_ready(READY)?;
+        }
+        Ok(workers)
     }
 
     /// Clicks in the background: `windows` of 15 s, `speed` times as fast as the clock (0: as fast as possible).
@@ -207,7 +265,17 @@ impl Scenario {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn done(self) -> Result<()> {
-        Ok(std::fs::remove_dir_all(&self.home)?)
+    pub fn done(mut self) -> Result<()> {
+        let home = std::mem::take(&mut self.home);
+        Ok(std::fs::remove_dir_all(home)?)
+    }
+}
+
+impl Drop for Scenario {
+    fn drop(&mut self) {
+        // Empty once it is done.
+        if !self.home.as_os_str().is_empty() {
+            eprintln!("logs and state are kept in {}", self.home.display());
+        }
     }
 }

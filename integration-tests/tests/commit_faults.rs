@@ -8,11 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_executor::block_on;
 use integration_tests::kafka::Kafka;
-use integration_tests::process::Worker;
 use integration_tests::proxy::{self, Fault, Proxy, api};
 use integration_tests::scenario::Scenario;
 use integration_tests::topics::{self, Isolation, Record};
-use integration_tests::{http, kafka, wait};
+use integration_tests::{kafka, wait};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -59,27 +58,16 @@ impl Play {
             self.proxy.arm(api, fault);
             count += 1;
             let done = self.proxy.wait_done(count, PATIENCE);
-            ensure!(
-                worker.exited()?.is_none(),
-                "the worker ended: {}",
-                worker.log()?
-            );
+            worker.alive()?;
             done.with_context(|| format!("api {api}: {fault:?}"))?;
             std::thread::sleep(pause);
         }
         verdict(&self.scenario, WINDOWS)?;
         let metrics = worker.metrics()?;
-        stop(&mut worker)?;
+        worker.stop()?;
         eprintln!("faults done: {count}\n{}", outcomes(&metrics));
         Ok((metrics, count))
     }
-}
-
-fn stop(worker: &mut Worker) -> Result<()> {
-    worker.sigterm()?;
-    let status = worker.wait_exit(PATIENCE)?;
-    ensure!(status.success(), "{status}: {}", worker.log()?);
-    Ok(())
 }
 
 fn outcomes(metrics: &str) -> String {
@@ -111,7 +99,7 @@ fn an_end_whose_request_or_answer_is_lost_is_settled_by_kafka() -> Result<()> {
         "{count} cut connections, but only {replaced} producers were replaced:\n{}",
         outcomes(&metrics)
     );
-    Ok(())
+    play.scenario.done()
 }
 
 /// A first EndTxn that arrives after its repetition must not end the next transaction; a slow one may have been repeated.
@@ -130,7 +118,7 @@ fn an_end_that_comes_late_or_slowly_costs_its_producer() -> Result<()> {
         "{count} disturbed ends, but only {replaced} producers were replaced:\n{}",
         outcomes(&metrics)
     );
-    Ok(())
+    play.scenario.done()
 }
 
 /// Bites an engine that skips what a broken step had carried, or repeats it in a transaction of its own.
@@ -149,7 +137,7 @@ fn lost_steps_before_the_end_abort_or_go_on_exactly() -> Result<()> {
         .collect();
     let (_, count) = play.run(&faults, Duration::from_millis(400))?;
     ensure!(count >= 8, "only {count} faults: the run proves nothing");
-    Ok(())
+    play.scenario.done()
 }
 
 /// The broker aborts a transaction before its end, its offsets or its records arrive. Twice within a minute, which must not be
@@ -171,7 +159,7 @@ fn transactions_that_time_out_are_an_everyday_matter() -> Result<()> {
         "{count} timeouts: {}",
         outcomes(&metrics)
     );
-    Ok(())
+    play.scenario.done()
 }
 
 /// A kill, then a takeover that must ask twice: for its producer id and for the offsets.
@@ -199,7 +187,8 @@ fn a_takeover_goes_on_when_its_questions_get_lost() -> Result<()> {
         generator.log()?
     );
     verdict(&play.scenario, WINDOWS)?;
-    stop(&mut worker)
+    worker.stop()?;
+    play.scenario.done()
 }
 
 /// A broker that was silent past its session leads its partitions again under a new epoch, over the same connections. Bites a
@@ -241,7 +230,8 @@ fn a_takeover_after_a_new_leader_epoch_finds_its_position() -> Result<()> {
         fenced < 100,
         "{fenced} warnings of FENCED_LEADER_EPOCH: the log is flooded"
     );
-    stop(&mut workers[1])
+    workers.remove(1).stop()?;
+    scenario.done()
 }
 
 /// Two applications in one process: what happens to the one's output topic must not touch the other.
@@ -334,8 +324,7 @@ fn a_task_that_cannot_commit_is_parked_and_the_others_go_on() -> Result<()> {
         std::thread::sleep(Duration::from_millis(500));
     }
     let cause = wait::until("bad/1 is parked", PATIENCE, || {
-        ensure!(worker.exited()?.is_none(), "it ended: {}", worker.log()?);
-        let answer = http::get(worker.http_port(), "/ready")?;
+        let answer = worker.get("/ready")?;
         Ok(
             (answer.status == 503 && answer.body.contains("task bad/1 is parked"))
                 .then_some(answer.body),
@@ -353,12 +342,13 @@ fn a_task_that_cannot_commit_is_parked_and_the_others_go_on() -> Result<()> {
         ensure!(phase.as_deref() == Some("running"), "{task}: {phase:?}");
     }
     reached(&bad_out, 50)?;
-    stop(&mut worker)?;
+    worker.stop()?;
 
     // The cause is gone: a restart goes on where the task stood.
     set_max_bytes(brokers, &bad_out, "1048588")?;
-    let mut worker = scenario.start("w1")?;
+    let worker = scenario.start("w1")?;
     reached(&bad_out, 100)?;
     reached(&scenario.output, 300)?;
-    stop(&mut worker)
+    worker.stop()?;
+    scenario.done()
 }

@@ -14,36 +14,11 @@ use crate::exactly_once::verdict;
 const WINDOWS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn start_all(scenario: &Scenario, ids: &[&str]) -> Result<Vec<Worker>> {
-    let mut workers = ids
-        .iter()
-        .map(|id| scenario.start(id))
-        .collect::<Result<Vec<_>>>()?;
-    for worker in &mut workers {
-        worker.wait_ready(Duration::from_secs(60))?;
-    }
-    Ok(workers)
-}
-
-fn stop_all(workers: Vec<Worker>) -> Result<()> {
-    for mut worker in workers {
-        worker.sigterm()?;
-        let status = worker.wait_exit(Duration::from_secs(60))?;
-        ensure!(
-            status.success(),
-            "{}: {status}: {}",
-            worker.name(),
-            worker.log()?
-        );
-    }
-    Ok(())
-}
-
 #[test]
 fn a_worker_frozen_past_its_session_comes_back_without_harm() -> Result<()> {
     let scenario =
         Scenario::clicks(kafka::shared().bootstrap(), "freeze")?.set("group.session_timeout", "6s");
-    let mut workers = start_all(&scenario, &["w1", "w2"])?;
+    let mut workers = scenario.fleet(&["w1", "w2"])?;
     let mut generator = scenario.generate(WINDOWS, 6)?;
     for worker in &mut workers {
         std::thread::sleep(Duration::from_secs(3));
@@ -57,7 +32,7 @@ fn a_worker_frozen_past_its_session_comes_back_without_harm() -> Result<()> {
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)?;
+    workers.into_iter().try_for_each(Worker::stop)?;
     scenario.done()
 }
 
@@ -66,7 +41,7 @@ fn rolling_restarts_and_lost_state_directories_change_nothing() -> Result<()> {
     let scenario =
         Scenario::clicks(kafka::shared().bootstrap(), "rolling")?.set("state.save_interval", "2s");
     let ids = ["w1", "w2", "w3"];
-    let mut workers = start_all(&scenario, &ids)?;
+    let mut workers = scenario.fleet(&ids)?;
     let mut generator = scenario.generate(WINDOWS, 6)?;
     for round in 0..5 {
         std::thread::sleep(Duration::from_secs(3));
@@ -90,7 +65,7 @@ fn rolling_restarts_and_lost_state_directories_change_nothing() -> Result<()> {
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)?;
+    workers.into_iter().try_for_each(Worker::stop)?;
     scenario.done()
 }
 
@@ -105,7 +80,7 @@ fn remove(directory: &Path) -> Result<()> {
 fn static_members_return_within_their_session_without_a_rebalance() -> Result<()> {
     let scenario = Scenario::clicks(kafka::shared().bootstrap(), "static")?
         .set("worker.static_membership", "true");
-    let mut workers = start_all(&scenario, &["w1", "w2"])?;
+    let mut workers = scenario.fleet(&["w1", "w2"])?;
     let mut generator = scenario.generate(WINDOWS, 8)?;
     for round in 0..3 {
         std::thread::sleep(Duration::from_secs(3));
@@ -118,7 +93,7 @@ fn static_members_return_within_their_session_without_a_rebalance() -> Result<()
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)?;
+    workers.into_iter().try_for_each(Worker::stop)?;
     scenario.done()
 }
 
@@ -168,7 +143,7 @@ fn a_second_process_with_the_same_worker_id_is_named_and_stopped() -> Result<()>
 fn a_broker_killed_during_commits_only_delays() -> Result<()> {
     let broker = Kafka::local(&[])?;
     let scenario = Scenario::clicks(broker.bootstrap(), "broker")?;
-    let workers = start_all(&scenario, &["w1", "w2"])?;
+    let workers = scenario.fleet(&["w1", "w2"])?;
     let mut generator = scenario.generate(WINDOWS, 8)?;
     for _ in 0..2 {
         std::thread::sleep(Duration::from_secs(6));
@@ -182,6 +157,6 @@ fn a_broker_killed_during_commits_only_delays() -> Result<()> {
         generator.log()?
     );
     verdict(&scenario, WINDOWS)?;
-    stop_all(workers)?;
+    workers.into_iter().try_for_each(Worker::stop)?;
     scenario.done()
 }

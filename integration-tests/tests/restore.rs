@@ -2,31 +2,21 @@
 
 mod bounded;
 mod damaged;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod lost;
 mod memory;
+mod overtaken;
 mod replay;
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use integration_tests::process::Worker;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Ends in order, which must be exit code 0.
-fn stop(mut worker: Worker) -> Result<()> {
-    worker.sigterm()?;
-    let status = worker.wait_exit(PATIENCE)?;
-    ensure!(
-        status.success(),
-        "{}: {status}: {}",
-        worker.name(),
-        worker.log()?
-    );
-    Ok(())
-}
 
 /// The log's events that say this.
 fn events(log: &str, message: &str) -> Vec<Value> {

@@ -11,34 +11,10 @@ use serde_json::json;
 const WINDOWS: u32 = 20;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Windows over windows: the totals of a minute from the counts of 15 s.
-const CHAINED: &str = r#"
-app: @APP@
-shards: 4
-sources:
-  clicks:
-    topic: @IN@
-    columns: { timestamp: timestamp_ms, page: string }
-    event_time: { column: timestamp, out_of_orderness: 200ms, idle_after: 5s }
-nodes:
-  counts:
-    sql: |
-      SELECT window_start, window_time, page, COUNT(*) AS clicks
-      FROM TUMBLE(clicks, timestamp, INTERVAL '15' SECOND)
-      GROUP BY window_start, window_end, window_time, page
-  totals:
-    sql: |
-      SELECT window_start, window_end, SUM(clicks) AS clicks, COUNT(*) AS pages, MAX(page) AS last_page
-      FROM TUMBLE(counts, window_time, INTERVAL '1' MINUTE)
-      GROUP BY window_start, window_end
-sinks:
-  output: { from: totals, topic: @OUT@ }
-"#;
-
 #[test]
 fn two_processes_of_which_one_is_killed_finish_every_window_of_a_chain() -> Result<()> {
-    let scenario = Scenario::new(kafka::shared().bootstrap(), "until", CHAINED)?
-        .set("group.session_timeout", "6s");
+    let scenario =
+        Scenario::chain(kafka::shared().bootstrap(), "until")?.set("group.session_timeout", "6s");
     let mut generator = scenario.generate(WINDOWS, 0)?;
     ensure!(
         generator.wait_exit(PATIENCE)?.success(),

@@ -8,7 +8,7 @@ use integration_tests::kafka;
 use integration_tests::ledger::{Ledger, state_sum};
 use integration_tests::wait;
 
-use super::{PATIENCE, stop};
+use super::PATIENCE;
 
 const SHARDS: i32 = 2;
 const COLD: u32 = 20_000;
@@ -44,7 +44,7 @@ fn an_endless_update_of_the_same_keys_keeps_the_log_bounded() -> Result<()> {
     ledger.absorbed(&[&worker], PATIENCE)?;
     let written = metric(&worker.metrics()?, "millstream_changelog_bytes_total");
     let refreshed = metric(&worker.metrics()?, "millstream_refreshed_bytes_total");
-    stop(worker)?;
+    worker.stop()?;
     let now: Vec<(i64, i64)> = (0..SHARDS).map(range).collect::<Result<_>>()?;
     let held = admin::log_bytes(&scenario.brokers, &changelog)?;
     let rows = u64::from(COLD + HOT) * 60;
@@ -74,7 +74,8 @@ fn an_endless_update_of_the_same_keys_keeps_the_log_bounded() -> Result<()> {
     ledger.absorbed(&[&worker], PATIENCE)?;
     ledger.close(&scenario)?;
     ledger.verdict(&scenario, PATIENCE)?;
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
 }
 
 /// The sum of a metric over its labels.

@@ -9,7 +9,7 @@ use integration_tests::ledger::Ledger;
 use integration_tests::process::Worker;
 use integration_tests::scenario::Scenario;
 
-use super::{PATIENCE, events, stop};
+use super::{PATIENCE, events};
 
 const KEYS: u32 = 20_000;
 const SHARDS: usize = 2;
@@ -58,7 +58,7 @@ fn damaged(
             "wiped without need: {}",
             worker.log()?
         );
-        stop(worker)?;
+        worker.stop()?;
     }
     let harmed = harm(&scenario.state("w1"))?;
     ensure!(harmed >= SHARDS, "only {harmed} files were damaged");
@@ -90,7 +90,7 @@ fn said(worker: &Worker) -> Result<()> {
 /// Bites: values without checksums, an error of the store that parks the task or ends the worker.
 #[test]
 fn flipped_bytes_in_sorted_files_are_noticed_and_mended() -> Result<()> {
-    let (_scenario, _, worker) = damaged("sst", |state| {
+    let (scenario, _, worker) = damaged("sst", |state| {
         let tables = files(state, &|name| name.ends_with(".sst"))?;
         for table in &tables {
             flip(table, (40..usize::MAX).step_by(997).take(100_000))?;
@@ -98,13 +98,14 @@ fn flipped_bytes_in_sorted_files_are_noticed_and_mended() -> Result<()> {
         Ok(tables.len())
     })?;
     said(&worker)?;
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
 }
 
 /// Only rows in the middle: the store opens, its bookkeeping is whole, and the damage shows when the rows are read.
 #[test]
 fn damage_that_shows_only_when_rows_are_read_is_mended_too() -> Result<()> {
-    let (_scenario, _, worker) = damaged("rows", |state| {
+    let (scenario, _, worker) = damaged("rows", |state| {
         let tables = files(state, &|name| name.ends_with(".sst"))?;
         let mut harmed = 0;
         for table in &tables {
@@ -121,13 +122,14 @@ fn damage_that_shows_only_when_rows_are_read_is_mended_too() -> Result<()> {
         Ok(harmed)
     })?;
     said(&worker)?;
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
 }
 
 /// Bites: a store that cannot be opened ends the worker instead of costing a restore.
 #[test]
 fn a_damaged_manifest_costs_a_restore() -> Result<()> {
-    let (_scenario, _, worker) = damaged("manifest", |state| {
+    let (scenario, _, worker) = damaged("manifest", |state| {
         let manifests = files(state, &|name| name.starts_with("MANIFEST"))?;
         for manifest in &manifests {
             flip(manifest, (10..usize::MAX).step_by(13).take(100_000))?;
@@ -135,13 +137,14 @@ fn a_damaged_manifest_costs_a_restore() -> Result<()> {
         Ok(manifests.len())
     })?;
     said(&worker)?;
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
 }
 
 /// What a power cut leaves of an unsynced log. Bites: a position that survives without the rows that it stands for.
 #[test]
 fn a_write_ahead_log_cut_in_the_middle_loses_nothing() -> Result<()> {
-    let (_scenario, _, worker) = damaged("wal", |state| {
+    let (scenario, _, worker) = damaged("wal", |state| {
         let logs = files(state, &|name| name.ends_with(".log"))?;
         let mut harmed = 0;
         for log in &logs {
@@ -158,5 +161,6 @@ fn a_write_ahead_log_cut_in_the_middle_loses_nothing() -> Result<()> {
     })?;
     let blocks = super::replayed(&worker)?;
     eprintln!("{blocks} blocks replayed");
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
 }

@@ -10,7 +10,7 @@ use integration_tests::scenario::Scenario;
 use integration_tests::{admin, http, wait};
 use serde_json::Value;
 
-use super::{PATIENCE, stop};
+use super::PATIENCE;
 
 const KEYS: u32 = 8_000;
 const SHARDS: u32 = 4;
@@ -66,7 +66,7 @@ fn a_log_whose_head_an_admin_deleted_parks_its_task_and_no_other() -> Result<()>
         lost_rows > u64::from(KEYS / SHARDS / 2),
         "the shard is too small to prove anything: {before:#?}"
     );
-    stop(worker)?;
+    worker.stop()?;
     std::fs::remove_dir_all(scenario.state("w1"))?;
     let (start, end) = admin::log_range(&scenario.brokers, &changelog(&scenario), 1)?;
     ensure!(start == 0 && end > 4, "{start}..{end}");
@@ -91,7 +91,8 @@ fn a_log_whose_head_an_admin_deleted_parks_its_task_and_no_other() -> Result<()>
         verdict.keys
     );
     not_ready(&worker, "totals/1 is parked")?;
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
 }
 
 /// The protocol's order: a local store that is good comes first, the log's completeness counts only without one.
@@ -103,7 +104,7 @@ fn a_good_local_store_outlives_an_admins_deletion() -> Result<()> {
     let worker = scenario.start("w1")?;
     ledger.feed(&scenario, 0..KEYS)?;
     ledger.absorbed(&[&worker], PATIENCE)?;
-    stop(worker)?;
+    worker.stop()?;
     for partition in 0..2 {
         // The last block stays: it is what the store ends with. Behind it stands its transaction's marker.
         let end = admin::log_range(&scenario.brokers, &changelog(&scenario), partition)?.1;
@@ -120,7 +121,8 @@ fn a_good_local_store_outlives_an_admins_deletion() -> Result<()> {
     ledger.absorbed(&[&worker], PATIENCE)?;
     ledger.close(&scenario)?;
     ledger.verdict(&scenario, PATIENCE)?;
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
 }
 
 /// While the owner lives, nothing is lost: it notices at its next save and writes all of its state again.
@@ -156,12 +158,13 @@ fn a_deletion_under_a_running_owner_is_noticed_and_the_log_made_whole() -> Resul
         worker.log()?
     );
     ledger.absorbed(&[&worker], PATIENCE)?;
-    stop(worker)?;
+    worker.stop()?;
     std::fs::remove_dir_all(scenario.state("w1"))?;
     let worker = scenario.start("w1")?;
     ledger.close(&scenario)?;
     ledger.verdict(&scenario, PATIENCE)?;
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
 }
 
 /// Bites: a worker that goes on from a tool's offset (rows lost or counted twice), or that cannot be mended by a reset.
@@ -173,7 +176,7 @@ fn offsets_that_a_tool_has_set_are_refused_until_a_reset() -> Result<()> {
     let worker = scenario.start("w1")?;
     ledger.feed(&scenario, 0..KEYS)?;
     ledger.absorbed(&[&worker], PATIENCE)?;
-    stop(worker)?;
+    worker.stop()?;
     let ours = |topic: &str, partition| {
         admin::committed(&scenario.brokers, &scenario.app, topic, partition)?
             .with_context(|| format!("nothing committed for {topic}"))
@@ -207,7 +210,7 @@ fn offsets_that_a_tool_has_set_are_refused_until_a_reset() -> Result<()> {
         "the refused offset was committed over"
     );
     ensure!(task(&tasks(&worker)?, "payments/2")?["phase"] == "parked");
-    stop(worker)?;
+    worker.stop()?;
     ensure!(
         scenario.rows()?.is_empty(),
         "rows came out of a refused application"
@@ -217,7 +220,7 @@ fn offsets_that_a_tool_has_set_are_refused_until_a_reset() -> Result<()> {
     ledger.absorbed(&[&worker], PATIENCE)?;
     ledger.close(&scenario)?;
     ledger.verdict(&scenario, PATIENCE)?;
-    stop(worker)?;
+    worker.stop()?;
     ensure!(
         both,
         "only the tool's value was shown for totals/1, not the changelog's own {keyed}: {reasons}"

@@ -1,4 +1,7 @@
 //! More state than memory: the budget holds, and every count is exact.
+//!
+//! What is measured is private memory (`RssAnon`), every 20 ms: file pages can be taken back by the system. The figure is compared with
+//! the budget and a fifth of it, and with nothing else.
 
 use std::fs;
 use std::sync::Arc;
@@ -10,11 +13,9 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::kafka;
 use integration_tests::ledger::{Ledger, state_sum};
 
-use super::stop;
+use super::PATIENCE;
 
-const KEYS: u32 = 2_000_000;
-const BUDGET: u64 = 96_000_000;
-const LONG: Duration = Duration::from_secs(120);
+const BUDGET: u64 = 256_000_000;
 
 /// A figure of `/proc/<pid>/status`, in bytes.
 fn figure(pid: u32, name: &str) -> Result<u64> {
@@ -64,45 +65,64 @@ impl Gauge {
     }
 }
 
-/// Two million keys in one open window, of which some come back, in a budget that holds a fraction of them.
+/// All keys in one open window, of which some come back, in a budget that holds a fraction of them. The process may have a fifth more
+/// than its budget in all, its idle memory included: that is what an operator gives a container.
 ///
 /// Bites: rows that stay in memory after a save, queues without bounds, an eviction that drops rows that are not saved.
-#[test]
-fn two_million_keys_stay_within_the_budget() -> Result<()> {
-    let scenario =
-        Ledger::scenario(kafka::shared().bootstrap(), "memory", 2)?.set("memory.budget", "96MB");
+fn keys_within_the_budget(name: &str, keys: u32) -> Result<()> {
+    let long = PATIENCE + Duration::from_secs(u64::from(keys) / 20_000);
+    let scenario = Ledger::scenario(kafka::shared().bootstrap(), name, 2)?
+        .set("memory.budget", &format!("{}MB", BUDGET / 1_000_000));
     let mut ledger = Ledger::default();
     let mut worker = scenario.start("w1")?;
-    worker.wait_ready(LONG)?;
+    worker.wait_ready(PATIENCE)?;
     let base = figure(worker.pid(), "RssAnon")?;
     let gauge = Gauge::start(worker.pid());
-    ledger.feed(&scenario, 0..KEYS)?;
-    ledger.feed(&scenario, 700_000..800_000)?;
-    ledger.absorbed(&[&worker], LONG)?;
-    let (hot, stored) = (
-        state_sum(&worker, "hot_rows")?,
-        state_sum(&worker, "store_rows")?,
-    );
+    ledger.feed(&scenario, 0..keys)?;
+    ledger.feed(&scenario, keys / 3..keys / 3 + keys / 20)?;
+    ledger.absorbed(&[&worker], long)?;
+    let taken = gauge.peak.load(Ordering::Relaxed);
+    let hot = state_sum(&worker, "hot_rows")?;
+    let stored = state_sum(&worker, "store_rows")?;
     ledger.close(&scenario)?;
-    ledger.verdict(&scenario, LONG)?;
+    ledger.verdict(&scenario, long)?;
     let resident = figure(worker.pid(), "VmHWM")?;
     let peak = gauge.finish();
-    let allowed = BUDGET * 12 / 10 + base;
+    let allowed = BUDGET * 12 / 10;
     eprintln!(
-        "{} keys: private memory {} MB at most, idle {} MB, allowed {} MB; resident with file pages {} MB; {hot} rows in memory, {stored} in the store",
+        "{} keys: private memory {} MB at most ({} MB before the firing), idle {} MB, allowed {} MB; resident with file pages {} MB; \
+         {hot} rows in memory, {stored} in the store",
         ledger.keys(),
         peak >> 20,
+        taken >> 20,
         base >> 20,
         allowed >> 20,
         resident >> 20,
     );
     ensure!(
-        hot < u64::from(KEYS) / 2,
+        hot < u64::from(keys) * 3 / 4,
         "{hot} rows were in memory: the budget was not felt"
     );
     ensure!(
         peak <= allowed,
         "{peak} bytes of private memory, allowed are {allowed} (idle {base}, budget {BUDGET})"
     );
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
+}
+
+#[test]
+fn a_cut_of_the_keys_stays_within_the_budget() -> Result<()> {
+    keys_within_the_budget("memory", 1_500_000)
+}
+
+#[test]
+fn four_million_keys_stay_within_the_budget() -> Result<()> {
+    keys_within_the_budget("memory4", 4_000_000)
+}
+
+/// The issue's size: for campaigns.
+#[test]
+fn ten_million_keys_stay_within_the_budget() -> Result<()> {
+    keys_within_the_budget("memory10", 10_000_000)
 }

@@ -8,7 +8,7 @@ use integration_tests::ledger::{Ledger, keyed_tasks, tasks};
 use integration_tests::scenario::Scenario;
 use integration_tests::{admin, http, wait};
 
-use super::{PATIENCE, events, replayed, size, stop};
+use super::{PATIENCE, events, replayed, size};
 
 /// Rounds over the same keys, each in commits of its own.
 fn rounds(ledger: &mut Ledger, scenario: &Scenario, keys: u32, rounds: u32) -> Result<()> {
@@ -36,7 +36,7 @@ fn a_restore_from_a_long_changelog_equals_the_state_before() -> Result<()> {
         epochs > 60,
         "only {epochs} commits: the changelog is not long"
     );
-    stop(worker)?;
+    worker.stop()?;
     std::fs::remove_dir_all(scenario.state("w1"))?;
     let worker = scenario.start("w1")?;
     ledger.absorbed(&[&worker], PATIENCE)?;
@@ -53,7 +53,8 @@ fn a_restore_from_a_long_changelog_equals_the_state_before() -> Result<()> {
         "{epochs} commits of {} keys, {blocks} blocks replayed",
         ledger.keys()
     );
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
 }
 
 /// Bites: a position that is saved before its rows, a half-filled store that is taken for a whole one, a fork after a restart.
@@ -67,7 +68,7 @@ fn a_worker_killed_in_the_middle_of_a_restore_restores_again() -> Result<()> {
     let worker = scenario.start("w1")?;
     rounds(&mut ledger, &scenario, 250_000, 3)?;
     ledger.absorbed(&[&worker], PATIENCE)?;
-    stop(worker)?;
+    worker.stop()?;
     std::fs::remove_dir_all(scenario.state("w1"))?;
     let mut midway = 0;
     let mut partly = 0;
@@ -101,7 +102,8 @@ fn a_worker_killed_in_the_middle_of_a_restore_restores_again() -> Result<()> {
     ledger.feed(&scenario, 100_000..150_000)?;
     ledger.close(&scenario)?;
     ledger.verdict(&scenario, PATIENCE)?;
-    stop(worker)
+    worker.stop()?;
+    scenario.done()
 }
 
 /// The first worker's store ends before the log begins. Bites: a store that is trusted because it opens; rows that a refresh leaves out.
@@ -116,7 +118,7 @@ fn a_store_older_than_the_log_is_wiped_and_restored() -> Result<()> {
     let first = scenario.start("w1")?;
     ledger.feed(&scenario, 0..10_000)?;
     ledger.absorbed(&[&first], PATIENCE)?;
-    stop(first)?;
+    first.stop()?;
     let ends: Vec<i64> = (0..2)
         .map(|p| Ok(admin::log_range(&scenario.brokers, &changelog, p)?.1))
         .collect::<Result<_>>()?;
@@ -149,7 +151,7 @@ fn a_store_older_than_the_log_is_wiped_and_restored() -> Result<()> {
             "the log of {partition} still holds the first worker's end"
         );
     }
-    stop(second)?;
+    second.stop()?;
     let first = scenario.start("w1")?;
     ledger.absorbed(&[&first], PATIENCE)?;
     ensure!(
@@ -160,7 +162,8 @@ fn a_store_older_than_the_log_is_wiped_and_restored() -> Result<()> {
     ledger.feed(&scenario, 0..10_000)?;
     ledger.close(&scenario)?;
     ledger.verdict(&scenario, PATIENCE)?;
-    stop(first)
+    first.stop()?;
+    scenario.done()
 }
 
 /// `/ready` is what a rolling restart waits for: it may not say yes while assigned tasks do not run yet.
@@ -168,7 +171,7 @@ fn a_store_older_than_the_log_is_wiped_and_restored() -> Result<()> {
 fn ready_means_that_the_assigned_tasks_run() -> Result<()> {
     let scenario = Ledger::scenario(kafka::shared().bootstrap(), "ready", 4)?;
     for life in 0..3 {
-        let mut worker = scenario.start("w1")?;
+        let worker = scenario.start("w1")?;
         wait::until("/ready says yes", PATIENCE, || {
             Ok((http::get(worker.http_port(), "/ready")?.status == 200).then_some(()))
         })?;
@@ -183,8 +186,7 @@ fn ready_means_that_the_assigned_tasks_run() -> Result<()> {
             tasks.iter().all(|task| task["phase"] == "running"),
             "life {life}: ready with {tasks:#?}"
         );
-        worker.sigterm()?;
-        worker.wait_exit(PATIENCE)?;
+        worker.stop()?;
     }
-    Ok(())
+    scenario.done()
 }
