@@ -321,7 +321,7 @@ fn wait_parked(worker: &Worker) -> Result<()> {
         for task in tasks(worker, "clicks")? {
             let cause = task["cause"].as_str().unwrap_or("");
             ensure!(
-                task["phase"] == "parked" && cause.contains("made anew (its id was "),
+                task["phase"] == "parked" && cause.contains("made anew"),
                 "{task}"
             );
         }
@@ -332,7 +332,7 @@ fn wait_parked(worker: &Worker) -> Result<()> {
         );
         let answer = http::get(worker.http_port(), "/ready")?;
         ensure!(
-            answer.status == 503 && answer.body.contains("its id was"),
+            answer.status == 503 && answer.body.contains("made anew"),
             "{}",
             answer.body
         );

@@ -4,7 +4,7 @@
 
 use super::{CONFIGURATION, KafkaConfig};
 use crate::broker::{Error, Result};
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, Message};
@@ -18,7 +18,15 @@ const POLL_EVERY: u32 = 1000;
 #[derive(Clone, Default)]
 struct Reports(Arc<Mutex<Option<String>>>);
 
-impl ClientContext for Reports {}
+impl ClientContext for Reports {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::info!(facility, "librdkafka: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "the Kafka client goes on trying");
+    }
+}
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = ();
