@@ -115,3 +115,17 @@ if [ ${#MISSING[@]} -gt 0 ]; then
   fi
 fi
 ensure_rust
+
+# Cargo tells whether a source has changed by its time, and clones that share the target directory share its records: after building
+# another clone, all of ours count as changed.
+own_the_target() {
+  local target="${CARGO_TARGET_DIR:-$HOME/.cache/millstream/target}" root owner
+  root=$(pwd -P)
+  owner="$target/built-last-from"
+  mkdir -p "$target"
+  if [ "$(cat "$owner" 2>/dev/null)" != "$root" ]; then
+    find src integration-tests -name '*.rs' -exec touch {} +
+    echo "$root" >"$owner"
+  fi
+}
+own_the_target
