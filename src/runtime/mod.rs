@@ -12,6 +12,7 @@ mod observer;
 mod outbox;
 mod patience;
 mod pause;
+mod pressure;
 pub mod process;
 mod rebalance;
 mod runs;

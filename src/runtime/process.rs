@@ -8,6 +8,7 @@ use super::budget::Shares;
 use super::holders::Holders;
 use super::janitor;
 use super::observer;
+use super::pressure;
 use super::rebalance::Rebalancer;
 use super::runs;
 use super::scout;
@@ -56,8 +57,8 @@ pub struct Process {
     stopping: Arc<AtomicBool>,
     left: AtomicBool,
     asked: Mutex<Duration>,
-    /// Dropping it stops the observer.
-    _observing: Sender<()>,
+    /// Dropping them stops the observer and the watch over the memory.
+    _watched: [Sender<()>; 2],
     _directory: StateDirectory,
 }
 
@@ -149,6 +150,9 @@ impl Process {
             let shared = shared.clone();
             move || observer::run(&shared, &stopped)
         })?;
+        let (watching, unwatched) = channel();
+        let budget = shared.tuning.memory_budget;
+        spawn("memory", move || pressure::run(budget, &unwatched))?;
         let mut threads = Vec::new();
         for index in 0..shared.tuning.threads {
             let (commands, orders) = channel();
@@ -193,7 +197,7 @@ impl Process {
             stopping,
             left,
             asked: Mutex::default(),
-            _observing: observing,
+            _watched: [observing, watching],
             _directory: directory,
         })
     }
@@ -379,6 +383,7 @@ fn tuning(app: &str, worker_id: &str, settings: &Settings, run: Option<u32>) -> 
         save_interval: settings.state.save_interval,
         changelog_keep: settings.changelog.keep,
         refresh_min_log: settings.changelog.refresh_min_log,
+        memory_budget: settings.memory.budget,
         hot_bytes: shares.hot,
         pending_bytes: shares.pending,
         run,

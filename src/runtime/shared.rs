@@ -31,6 +31,8 @@ pub struct Tuning {
     pub save_interval: Duration,
     pub changelog_keep: Duration,
     pub refresh_min_log: u64,
+    /// What the whole process may use.
+    pub memory_budget: u64,
     /// Memory that the hot layers of one thread may take.
     pub hot_bytes: usize,
     /// Fetched bytes that may wait in one thread.

@@ -217,7 +217,7 @@ fn show_state(metrics: &Metrics, [node, partition]: [&str; 2], state: &StateStat
 }
 
 /// Anonymous memory of the process that is in RAM, in bytes; `None` where the system does not tell.
-fn resident_memory() -> Option<i64> {
+pub fn resident_memory() -> Option<i64> {
     anonymous(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 

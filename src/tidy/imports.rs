@@ -6,7 +6,7 @@ use super::source::Source;
 
 /// The layers, lowest first: a module imports only from lower ones.
 const LAYERS: [&[&str]; 10] = [
-    &["error", "clock", "fetch", "batch", "time"],
+    &["allocator", "error", "clock", "fetch", "batch", "time"],
     &["spec", "metrics", "settings"],
     &["expr", "state", "broker", "format"],
     &["plan"],
@@ -22,7 +22,9 @@ const EDGES: usize = 2;
 /// Imports that the layers would permit, but that would make the importer impure.
 const FORBIDDEN: [(&str, &str); 2] = [("operator", "broker"), ("plan", "broker")];
 /// Library (a `*` stands for any ending) and the only paths that may name it.
-const ONE_PLACE: [(&str, &[&str]); 6] = [
+const ONE_PLACE: [(&str, &[&str]); 8] = [
+    ("mimalloc", &["src/allocator.rs"]),
+    ("libmimalloc_sys", &["src/allocator.rs"]),
     ("rdkafka*", &["src/broker/kafka/", "src/broker/kafka.rs"]),
     ("rocksdb", &["src/state/rocksdb.rs", "src/state/rocksdb/"]),
     ("datafusion*", &["src/plan/sql", "src/expr/", "src/expr.rs"]),
