@@ -175,18 +175,15 @@ impl Accumulators {
     pub fn resize(&mut self, groups: usize) {
         for column in &mut self.columns {
             self.heap -= column::heap_from(column, groups.min(self.len));
-            column::resize(column, groups);
+            column.resize_null(groups);
         }
         self.len = groups;
     }
 
     /// Drops all groups; memory that the last use did not need is given back.
     pub fn clear(&mut self) {
-        let used = self.len;
-        self.resize(0);
-        for column in &mut self.columns {
-            column::shrink(column, used);
-        }
+        self.columns.iter_mut().for_each(StateColumn::clear);
+        (self.heap, self.len) = (0, 0);
     }
 
     /// Appends a copy of one group of `other`, which has the same calls.
@@ -233,9 +230,23 @@ impl Accumulators {
         Ok(())
     }
 
+    /// Replaces the state of a group by the one encoded in `bytes`.
+    ///
+    /// # Errors
+    /// As [`Self::push_encoded`]; then nothing is replaced.
+    pub fn replace_encoded(&mut self, group: u32, bytes: &[u8]) -> crate::state::Result<()> {
+        self.push_encoded(bytes)?;
+        let last = self.len - 1;
+        for column in &mut self.columns {
+            column.swap(group as usize, last);
+        }
+        self.resize(last);
+        Ok(())
+    }
+
     /// Memory held, in bytes.
     pub fn bytes(&self) -> usize {
-        self.heap + self.columns.iter().map(column::bytes).sum::<usize>()
+        self.heap + self.columns.iter().map(StateColumn::bytes).sum::<usize>()
     }
 
     /// What one group takes in memory, texts included.

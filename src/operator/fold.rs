@@ -17,6 +17,7 @@ use crate::expr::Expr;
 use crate::plan::graph::{Window, WindowPlan};
 use crate::spec::LatePolicy;
 use crate::state::block::{Carried, Partials};
+use crate::state::chunked::Chunked;
 use crate::state::keys::KeyEncoder;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_schema::{DataType, SchemaRef};
@@ -64,7 +65,7 @@ struct Evaluated {
 struct Groups {
     keys: Keys<Source>,
     /// Window end of each group.
-    ends: Vec<i64>,
+    ends: Chunked<i64>,
     accumulators: Accumulators,
     /// Where the index of each window stands in `indexes`.
     windows: BTreeMap<i64, usize>,
@@ -112,7 +113,7 @@ impl Fold {
             shards,
             groups: Groups {
                 keys: Keys::default(),
-                ends: Vec::new(),
+                ends: Chunked::new(),
                 accumulators: Accumulators::new(&plan.aggregates),
                 windows: BTreeMap::new(),
                 indexes: Vec::new(),

@@ -4,6 +4,7 @@
 //! store holds committed rows only, and is never ahead of Kafka. This layer knows neither windows nor tasks.
 
 pub mod block;
+pub mod chunked;
 pub mod directory;
 pub mod keys;
 pub mod memory;

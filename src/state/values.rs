@@ -3,10 +3,13 @@
 //! Invariant: an encoded value can be decoded without knowing anything but its [`StateType`]; the encoding is
 //! versioned by the block or store that carries it and pinned by golden files.
 
+mod column;
 mod row;
 #[cfg(test)]
 mod tests;
 
+use crate::state::chunked::Chunked;
+pub use column::Column;
 pub use row::{VERSION, decode_row, encode_row};
 
 /// The type of one state column of an accumulator.
@@ -20,26 +23,37 @@ pub enum StateType {
     Bytes,
 }
 
+/// Text and bytes of MIN and MAX.
+pub type Texts = Chunked<Option<Box<[u8]>>>;
+
 /// Values of one state column; every one may be NULL ("nothing seen yet").
 #[derive(Debug, Clone, PartialEq)]
 pub enum StateColumn {
-    I64(Vec<Option<i64>>),
-    I128(Vec<Option<i128>>),
-    F64(Vec<Option<f64>>),
-    Bytes(Vec<Option<Box<[u8]>>>),
+    I64(Column<i64>),
+    I128(Column<i128>),
+    F64(Column<f64>),
+    Bytes(Texts),
+}
+
+/// Runs `$body` with what a column holds.
+macro_rules! each {
+    ($column:expr, |$values:ident| $body:expr) => {
+        match $column {
+            StateColumn::I64($values) => $body,
+            StateColumn::I128($values) => $body,
+            StateColumn::F64($values) => $body,
+            StateColumn::Bytes($values) => $body,
+        }
+    };
 }
 
 impl StateColumn {
     pub fn new(state_type: StateType) -> Self {
-        Self::with_capacity(state_type, 0)
-    }
-
-    pub fn with_capacity(state_type: StateType, capacity: usize) -> Self {
         match state_type {
-            StateType::I64 => StateColumn::I64(Vec::with_capacity(capacity)),
-            StateType::I128 => StateColumn::I128(Vec::with_capacity(capacity)),
-            StateType::F64 => StateColumn::F64(Vec::with_capacity(capacity)),
-            StateType::Bytes => StateColumn::Bytes(Vec::with_capacity(capacity)),
+            StateType::I64 => StateColumn::I64(Column::new()),
+            StateType::I128 => StateColumn::I128(Column::new()),
+            StateType::F64 => StateColumn::F64(Column::new()),
+            StateType::Bytes => StateColumn::Bytes(Texts::new()),
         }
     }
 
@@ -53,12 +67,7 @@ impl StateColumn {
     }
 
     pub fn len(&self) -> usize {
-        match self {
-            StateColumn::I64(v) => v.len(),
-            StateColumn::I128(v) => v.len(),
-            StateColumn::F64(v) => v.len(),
-            StateColumn::Bytes(v) => v.len(),
-        }
+        each!(self, |v| v.len())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -66,40 +75,36 @@ impl StateColumn {
     }
 
     pub fn push_null(&mut self) {
-        match self {
-            StateColumn::I64(v) => v.push(None),
-            StateColumn::I128(v) => v.push(None),
-            StateColumn::F64(v) => v.push(None),
-            StateColumn::Bytes(v) => v.push(None),
-        }
+        each!(self, |v| v.push(None))
     }
 
     /// Keeps the first `len` values.
     pub fn truncate(&mut self, len: usize) {
+        each!(self, |v| v.truncate(len))
+    }
+
+    /// Cuts, or fills up with NULLs.
+    pub fn resize_null(&mut self, len: usize) {
         match self {
-            StateColumn::I64(v) => v.truncate(len),
-            StateColumn::I128(v) => v.truncate(len),
-            StateColumn::F64(v) => v.truncate(len),
-            StateColumn::Bytes(v) => v.truncate(len),
+            StateColumn::I64(v) => v.resize_null(len),
+            StateColumn::I128(v) => v.resize_null(len),
+            StateColumn::F64(v) => v.resize_null(len),
+            StateColumn::Bytes(v) => v.resize(len, None),
         }
     }
 
-    /// Drops the values and keeps the memory.
+    /// Drops the values; memory that these did not need is given back.
     pub fn clear(&mut self) {
-        self.truncate(0);
+        each!(self, |v| v.clear())
     }
 
-    /// Memory held, in bytes. Walks over texts.
+    pub fn swap(&mut self, a: usize, b: usize) {
+        each!(self, |v| v.swap(a, b))
+    }
+
+    /// Memory held, in bytes, without the texts that it points to.
     pub fn bytes(&self) -> usize {
-        match self {
-            StateColumn::I64(v) => v.capacity() * size_of::<Option<i64>>(),
-            StateColumn::I128(v) => v.capacity() * size_of::<Option<i128>>(),
-            StateColumn::F64(v) => v.capacity() * size_of::<Option<f64>>(),
-            StateColumn::Bytes(v) => {
-                let texts: usize = v.iter().flatten().map(|b| b.len()).sum();
-                v.capacity() * size_of::<Option<Box<[u8]>>>() + texts
-            }
-        }
+        each!(self, |v| v.bytes())
     }
 }
 

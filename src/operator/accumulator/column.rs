@@ -1,53 +1,27 @@
-//! Row-wise work on columns of state: append, copy, gather, give back.
+//! Row-wise work on columns of state: append, copy, gather.
 //!
 //! Invariant: functions that take two columns are given columns of the same type (both were made for the same
 //! calls); bytes behind texts are reported to the caller, who keeps the sum. No aggregate is computed here.
 
 use crate::state::values::StateColumn;
 
-/// Runs `$body` with the vectors of two columns of one type.
+/// Runs `$body` with two columns of numbers of one type, or `$texts` with two of texts.
 macro_rules! pair {
-    ($a:expr, $b:expr, |$x:ident, $y:ident| $body:expr) => {
+    ($a:expr, $b:expr, |$x:ident, $y:ident| $body:expr, $texts:expr) => {
         match ($a, $b) {
             (StateColumn::I64($x), StateColumn::I64($y)) => $body,
             (StateColumn::I128($x), StateColumn::I128($y)) => $body,
             (StateColumn::F64($x), StateColumn::F64($y)) => $body,
-            (StateColumn::Bytes($x), StateColumn::Bytes($y)) => $body,
+            (StateColumn::Bytes($x), StateColumn::Bytes($y)) => $texts,
             _ => unreachable!("columns of the same calls have the same types"),
         }
     };
 }
 
-/// Runs `$body` with the vector of a column.
-macro_rules! each {
-    ($a:expr, |$x:ident| $body:expr) => {
-        match $a {
-            StateColumn::I64($x) => $body,
-            StateColumn::I128($x) => $body,
-            StateColumn::F64($x) => $body,
-            StateColumn::Bytes($x) => $body,
-        }
-    };
-}
-
-pub(super) fn resize(column: &mut StateColumn, len: usize) {
-    each!(column, |v| v.resize(len, None));
-}
-
-/// Gives memory back that holding `used` rows does not need.
-pub(super) fn shrink(column: &mut StateColumn, used: usize) {
-    each!(
-        column,
-        |v| if v.capacity() > 4096 && v.capacity() / 4 > used {
-            v.shrink_to(2 * used);
-        }
-    );
-}
-
 /// Bytes behind the texts from row `from` on.
 pub(super) fn heap_from(column: &StateColumn, from: usize) -> usize {
     match column {
-        StateColumn::Bytes(v) => v[from..].iter().flatten().map(|text| text.len()).sum(),
+        StateColumn::Bytes(_) => (from..column.len()).map(|row| heap_at(column, row)).sum(),
         _ => 0,
     }
 }
@@ -61,7 +35,7 @@ fn heap_at(column: &StateColumn, row: usize) -> usize {
 
 /// Returns the bytes behind the new row.
 pub(super) fn push_from(to: &mut StateColumn, from: &StateColumn, row: usize) -> usize {
-    pair!(to, from, |t, f| t.extend_from_slice(&f[row..=row]));
+    pair!(to, from, |t, f| t.push(f.get(row)), t.push(f[row].clone()));
     heap_at(from, row)
 }
 
@@ -73,35 +47,31 @@ pub(super) fn assign(
     source: usize,
 ) -> (usize, usize) {
     let heap = (heap_at(to, row), heap_at(from, source));
-    pair!(to, from, |t, f| t[row].clone_from(&f[source]));
+    pair!(
+        to,
+        from,
+        |t, f| t.set(row, f.get(source)),
+        t[row].clone_from(&f[source])
+    );
     heap
 }
 
 pub(super) fn gather(column: &StateColumn, rows: &[u32]) -> StateColumn {
-    macro_rules! pick {
-        ($v:expr) => {
-            rows.iter().map(|row| $v[*row as usize].clone()).collect()
-        };
-    }
     match column {
-        StateColumn::I64(v) => StateColumn::I64(pick!(v)),
-        StateColumn::I128(v) => StateColumn::I128(pick!(v)),
-        StateColumn::F64(v) => StateColumn::F64(pick!(v)),
-        StateColumn::Bytes(v) => StateColumn::Bytes(pick!(v)),
+        StateColumn::I64(v) => StateColumn::I64(v.gather(rows)),
+        StateColumn::I128(v) => StateColumn::I128(v.gather(rows)),
+        StateColumn::F64(v) => StateColumn::F64(v.gather(rows)),
+        StateColumn::Bytes(v) => {
+            StateColumn::Bytes(rows.iter().map(|row| v[*row as usize].clone()).collect())
+        }
     }
 }
 
 /// Bytes of one value, without the text it may point to.
 pub(super) fn width(column: &StateColumn) -> usize {
-    fn of<T>(_: &Vec<T>) -> usize {
-        size_of::<T>()
+    match column {
+        StateColumn::I64(_) | StateColumn::F64(_) => 8,
+        StateColumn::I128(_) => 16,
+        StateColumn::Bytes(_) => size_of::<Option<Box<[u8]>>>(),
     }
-    each!(column, |v| of(v))
-}
-
-pub(super) fn bytes(column: &StateColumn) -> usize {
-    fn held<T>(v: &Vec<T>) -> usize {
-        v.capacity() * size_of::<T>()
-    }
-    each!(column, |v| held(v))
 }

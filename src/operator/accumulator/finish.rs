@@ -6,7 +6,7 @@
 use super::update::cast;
 use super::{Accumulators, Call};
 use crate::plan::graph::AggregateFunction;
-use crate::state::values::StateColumn;
+use crate::state::values::{Column, StateColumn};
 use arrow_array::types::{Decimal128Type, DecimalType};
 use arrow_array::{ArrayRef, BinaryArray, Decimal128Array, Float64Array, Int64Array, UInt64Array};
 use arrow_schema::DataType;
@@ -25,7 +25,7 @@ impl Accumulators {
             (AggregateFunction::Count, StateColumn::I64(counts)) => {
                 let counts = groups
                     .iter()
-                    .map(|group| counts[*group as usize].unwrap_or(0));
+                    .map(|group| counts.get(*group as usize).unwrap_or(0));
                 Arc::new(Int64Array::from_iter_values(counts)) as ArrayRef
             }
             (AggregateFunction::Avg, sums) => average(call, sums, &state[1], groups, &mut errors),
@@ -63,11 +63,8 @@ fn convert(values: ArrayRef, output: &DataType) -> ArrayRef {
     }
 }
 
-fn pick<'a, T: Copy>(
-    values: &'a [Option<T>],
-    groups: &'a [u32],
-) -> impl Iterator<Item = Option<T>> + 'a {
-    groups.iter().map(|group| values[*group as usize])
+fn pick<T: Copy + Default>(values: &Column<T>, groups: &[u32]) -> impl Iterator<Item = Option<T>> {
+    groups.iter().map(|group| values.get(*group as usize))
 }
 
 /// 128-bit values in the result's type.

@@ -7,7 +7,7 @@
 use super::Accumulators;
 use super::update::wanted;
 use crate::plan::graph::AggregateFunction;
-use crate::state::values::StateColumn;
+use crate::state::values::{Column, StateColumn};
 use std::cmp::Ordering;
 
 impl Accumulators {
@@ -45,32 +45,29 @@ impl Accumulators {
     }
 }
 
-fn pairs<'a, T>(
-    groups: &'a [u32],
-    values: &'a [Option<T>],
-    rows: &'a [u32],
-) -> impl Iterator<Item = (usize, &'a T)> {
-    let values = rows.iter().map(|row| values[*row as usize].as_ref());
-    groups
-        .iter()
-        .zip(values)
-        .filter_map(|(group, value)| Some((*group as usize, value?)))
+/// Groups and what is merged into them: the values of the rows that are not NULL.
+#[inline]
+fn pairs<T: Copy + Default>(
+    groups: &[u32],
+    values: &Column<T>,
+    rows: &[u32],
+) -> impl Iterator<Item = (usize, T)> {
+    let pairs = groups.iter().zip(rows);
+    pairs.filter_map(|(group, row)| Some((*group as usize, values.get(*row as usize)?)))
 }
 
 fn add(state: &mut StateColumn, groups: &[u32], partial: &StateColumn, rows: &[u32]) {
     match (state, partial) {
         (StateColumn::I64(state), StateColumn::I64(partial)) => {
-            for (group, value) in pairs(groups, partial, rows) {
-                state[group] = Some(state[group].unwrap_or(0).saturating_add(*value));
-            }
+            state.update(pairs(groups, partial, rows), |sum, v| {
+                sum.unwrap_or(0).saturating_add(v)
+            });
         }
         (StateColumn::I128(state), StateColumn::I128(partial)) => {
-            pairs(groups, partial, rows)
-                .for_each(|(group, value)| add_i128(&mut state[group], *value));
+            state.update(pairs(groups, partial, rows), add_i128);
         }
         (StateColumn::F64(state), StateColumn::F64(partial)) => {
-            pairs(groups, partial, rows)
-                .for_each(|(group, value)| add_f64(&mut state[group], *value));
+            state.update(pairs(groups, partial, rows), add_f64);
         }
         _ => unreachable!("partials have the types of the state"),
     }
@@ -86,20 +83,20 @@ fn extreme(
     let mut grown = 0;
     match (state, partial) {
         (StateColumn::I64(state), StateColumn::I64(partial)) => {
-            pairs(groups, partial, rows)
-                .for_each(|(group, v)| keep(&mut state[group], *v, wanted, i64::cmp));
+            state.update(pairs(groups, partial, rows), keep(wanted, i64::cmp));
         }
         (StateColumn::I128(state), StateColumn::I128(partial)) => {
-            pairs(groups, partial, rows)
-                .for_each(|(group, v)| keep(&mut state[group], *v, wanted, i128::cmp));
+            state.update(pairs(groups, partial, rows), keep(wanted, i128::cmp));
         }
         (StateColumn::F64(state), StateColumn::F64(partial)) => {
-            pairs(groups, partial, rows)
-                .for_each(|(group, v)| keep(&mut state[group], *v, wanted, f64::total_cmp));
+            state.update(pairs(groups, partial, rows), keep(wanted, f64::total_cmp));
         }
         (StateColumn::Bytes(state), StateColumn::Bytes(partial)) => {
-            pairs(groups, partial, rows)
-                .for_each(|(group, v)| grown += keep_bytes(&mut state[group], v, wanted));
+            for (group, row) in groups.iter().zip(rows) {
+                if let Some(text) = &partial[*row as usize] {
+                    grown += keep_bytes(&mut state[*group as usize], text, wanted);
+                }
+            }
         }
         _ => unreachable!("partials have the types of the state"),
     }
@@ -107,41 +104,38 @@ fn extreme(
 }
 
 #[inline]
-pub(super) fn add_i128(slot: &mut Option<i128>, value: i128) {
-    let Some(sum) = slot else {
-        *slot = Some(value);
-        return;
-    };
-    if *sum != i128::MAX && *sum != i128::MIN {
+pub(super) fn add_i128(sum: Option<i128>, value: i128) -> i128 {
+    let at_bound = |v: i128| v == i128::MAX || v == i128::MIN;
+    let sum = sum.unwrap_or(0);
+    if at_bound(sum) {
+        sum
+    } else if at_bound(value) {
         // A partial may itself be at its bound, and then the sum goes there too.
-        *sum = if value == i128::MAX || value == i128::MIN {
-            value
-        } else {
-            sum.saturating_add(value)
-        };
+        value
+    } else {
+        sum.saturating_add(value)
     }
 }
 
 #[inline]
-pub(super) fn add_f64(slot: &mut Option<f64>, value: f64) {
+pub(super) fn add_f64(sum: Option<f64>, value: f64) -> f64 {
     // From 0.0 on, so that a sum of nothing but −0.0 is the one zero.
-    *slot = Some(slot.unwrap_or(0.0) + value);
+    sum.unwrap_or(0.0) + value
 }
 
-/// Replaces the value kept if the new one compares with it as `wanted`.
+/// Of the value kept and a new one: the new one if it compares with the other as `wanted`.
 #[inline]
 pub(super) fn keep<T: Copy>(
-    slot: &mut Option<T>,
-    value: T,
     wanted: Ordering,
-    compare: fn(&T, &T) -> Ordering,
-) {
-    if slot.is_none_or(|kept| compare(&value, &kept) == wanted) {
-        *slot = Some(value);
+    compare: impl Fn(&T, &T) -> Ordering,
+) -> impl Fn(Option<T>, T) -> T {
+    move |kept, value| match kept {
+        Some(kept) if compare(&value, &kept) != wanted => kept,
+        _ => value,
     }
 }
 
-/// As [`keep`], for bytes; returns by how many bytes the slot has grown.
+/// Replaces a text as [`keep`] does; returns by how many bytes the slot has grown.
 #[inline]
 pub(super) fn keep_bytes(slot: &mut Option<Box<[u8]>>, value: &[u8], wanted: Ordering) -> isize {
     let before = match slot {

@@ -6,7 +6,7 @@
 use super::merge::{add_f64, add_i128, canonical, keep, keep_bytes};
 use super::{Accumulators, Call, Lane, SKIPPED};
 use crate::plan::graph::AggregateFunction;
-use crate::state::values::StateColumn;
+use crate::state::values::{Column, StateColumn};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray};
@@ -35,7 +35,7 @@ impl Accumulators {
         let state = &mut columns[call.first..];
         if call.function == AggregateFunction::Count {
             if let StateColumn::I64(counts) = &mut state[0] {
-                for_each(groups, mask.as_ref(), |_, group| count(&mut counts[group]));
+                each(counts, groups, mask.as_ref(), |_| (), count);
             }
             return;
         }
@@ -48,7 +48,7 @@ impl Accumulators {
             AggregateFunction::Avg => {
                 sum(&mut state[0], groups, &argument, call.lane, mask.as_ref());
                 if let StateColumn::I64(counts) = &mut state[1] {
-                    for_each(groups, mask.as_ref(), |_, group| count(&mut counts[group]));
+                    each(counts, groups, mask.as_ref(), |_| (), count);
                 }
             }
             _ => {
@@ -60,8 +60,8 @@ impl Accumulators {
 }
 
 #[inline]
-fn count(slot: &mut Option<i64>) {
-    *slot = Some(slot.unwrap_or(0) + 1);
+fn count(counted: Option<i64>, _: ()) -> i64 {
+    counted.unwrap_or(0) + 1
 }
 
 /// Rows to take: those whose argument is not NULL and whose filter is TRUE; `None` stands for all.
@@ -96,6 +96,28 @@ fn for_each(groups: &[u32], mask: Option<&BooleanBuffer>, mut f: impl FnMut(usiz
                     f(row, groups[row] as usize);
                 }
             }
+        }
+    }
+}
+
+/// Updates the groups of the rows to take, each with what `value` says of its row.
+#[inline]
+fn each<T: Copy + Default, V>(
+    column: &mut Column<T>,
+    groups: &[u32],
+    mask: Option<&BooleanBuffer>,
+    value: impl Fn(usize) -> V,
+    make: impl Fn(Option<T>, V) -> T,
+) {
+    let pair = |row: usize, group: u32| (group != SKIPPED).then(|| (group as usize, value(row)));
+    match mask {
+        None => {
+            let rows = groups.iter().enumerate();
+            column.update(rows.filter_map(|(row, group)| pair(row, *group)), make);
+        }
+        Some(mask) => {
+            let rows = mask.set_indices();
+            column.update(rows.filter_map(|row| pair(row, groups[row])), make);
         }
     }
 }
@@ -140,21 +162,16 @@ fn sum(
     match (state, lane) {
         (StateColumn::I128(sums), Lane::I64) => {
             let values = argument.as_primitive::<Int64Type>().values();
-            for_each(groups, mask, |row, group| {
-                add_i128(&mut sums[group], i128::from(values[row]))
-            });
+            let value = |row: usize| i128::from(values[row]);
+            each(sums, groups, mask, value, add_i128);
         }
         (StateColumn::I128(sums), Lane::I128) => {
             let values = argument.as_primitive::<Decimal128Type>().values();
-            for_each(groups, mask, |row, group| {
-                add_i128(&mut sums[group], values[row])
-            });
+            each(sums, groups, mask, |row| values[row], add_i128);
         }
         (StateColumn::F64(sums), _) => {
             let values = argument.as_primitive::<Float64Type>().values();
-            for_each(groups, mask, |row, group| {
-                add_f64(&mut sums[group], values[row])
-            });
+            each(sums, groups, mask, |row| values[row], add_f64);
         }
         _ => unreachable!("sums are kept as I128 or F64"),
     }
@@ -173,26 +190,18 @@ fn extreme(
     match state {
         StateColumn::I64(kept) => {
             let values = argument.as_primitive::<Int64Type>().values();
-            for_each(groups, mask, |row, group| {
-                keep(&mut kept[group], values[row], wanted, i64::cmp)
-            });
+            let keep = keep(wanted, i64::cmp);
+            each(kept, groups, mask, |row| values[row], keep);
         }
         StateColumn::I128(kept) => {
             let values = argument.as_primitive::<Decimal128Type>().values();
-            for_each(groups, mask, |row, group| {
-                keep(&mut kept[group], values[row], wanted, i128::cmp)
-            });
+            let keep = keep(wanted, i128::cmp);
+            each(kept, groups, mask, |row| values[row], keep);
         }
         StateColumn::F64(kept) => {
             let values = argument.as_primitive::<Float64Type>().values();
-            for_each(groups, mask, |row, group| {
-                keep(
-                    &mut kept[group],
-                    canonical(values[row]),
-                    wanted,
-                    f64::total_cmp,
-                );
-            });
+            let keep = keep(wanted, f64::total_cmp);
+            each(kept, groups, mask, |row| canonical(values[row]), keep);
         }
         StateColumn::Bytes(kept) => {
             let values = argument.as_binary::<i32>();

@@ -13,7 +13,7 @@ use crate::spec::LatePolicy;
 use crate::state::block::{Header, Partials, encode_partials};
 use crate::state::keys::KeyEncoder;
 use crate::state::partition::partition_of;
-use crate::state::values::StateColumn;
+use crate::state::values::{Column, StateColumn};
 use arrow_array::cast::AsArray;
 
 use arrow_schema::DataType;
@@ -47,11 +47,11 @@ fn shown(partials: &Partials) -> Vec<String> {
     let line = |i: usize| {
         let (end, rows) = (partials.window_ends[i], partials.rows[i]);
         let (first, last) = (partials.first_offsets[i], partials.last_offsets[i]);
-        let sum = sums[i].map_or("NULL".to_owned(), |s| s.to_string());
+        let sum = sums.get(i).map_or("NULL".to_owned(), |s| s.to_string());
         format!(
             "{end} {} {rows} {first}..{last} {} {sum}",
             keys[0].as_string::<i32>().value(i),
-            counts[i].unwrap_or(0)
+            counts.get(i).unwrap_or(0)
         )
     };
     (0..partials.rows.len()).map(line).collect()
@@ -307,7 +307,7 @@ fn expressions_can_read_the_window() {
     // Column 5 is window_time: the window's end - 1 ms.
     assert_eq!(
         drained[0].1.states[1],
-        StateColumn::I64(vec![Some(9), Some(29)])
+        StateColumn::I64(Column::from_iter([Some(9), Some(29)]))
     );
 }
 

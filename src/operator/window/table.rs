@@ -210,11 +210,8 @@ impl WindowTable {
 
     /// Committed slots that are not saved, in ascending order. No transaction is open.
     pub fn unsaved_slots(&self) -> Vec<u32> {
-        let flags = self.keys.extras().enumerate();
-        flags
-            .filter(|(_, flags)| !flags.saved)
-            .map(|(slot, _)| slot as u32)
-            .collect()
+        let slots = 0..self.keys.len() as u32;
+        slots.filter(|slot| !self.keys.extra(*slot).saved).collect()
     }
 
     pub fn unsaved(&self, key: &[u8]) -> bool {

@@ -7,7 +7,7 @@
 use super::frame::{self, Kind};
 use super::{Carried, Header, Partials, damaged};
 use crate::state::Result;
-use crate::state::values::{ByteColumn, StateColumn, StateType};
+use crate::state::values::{ByteColumn, Column, StateColumn, StateType, Texts};
 use crate::state::varint::put_signed_128;
 use crate::state::varint::{
     Reader, put, put_all, put_bytes, put_optional_bytes, put_signed, unzigzag, zigzag,
@@ -154,47 +154,40 @@ fn put_state(column: &StateColumn, range: Range<usize>, out: &mut Vec<u8>) {
     out.push(type_tag(column.state_type()));
     match column {
         StateColumn::I64(v) => {
-            let values = &v[range];
-            put_nulls(values, out);
-            put_all(out, values.iter().flatten().map(|v| zigzag(*v)));
+            put_nulls(v, range.clone(), out);
+            put_all(out, v.present(range).map(zigzag));
         }
         StateColumn::I128(v) => {
-            let values = &v[range];
-            put_nulls(values, out);
-            values
-                .iter()
-                .flatten()
-                .for_each(|v| put_signed_128(out, *v));
+            put_nulls(v, range.clone(), out);
+            v.present(range).for_each(|v| put_signed_128(out, v));
         }
         StateColumn::F64(v) => {
-            let values = &v[range];
-            put_nulls(values, out);
-            values
-                .iter()
-                .flatten()
+            put_nulls(v, range.clone(), out);
+            v.present(range)
                 .for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
         }
         StateColumn::Bytes(v) => {
-            let values = &v[range];
-            put_nulls(values, out);
-            values.iter().flatten().for_each(|v| put_bytes(out, v));
+            // Texts keep no bits of their own; those of a column of nothing else have the same form.
+            let texts = || range.clone().map(|row| &v[row]);
+            let seen: Column<u8> = texts().map(|v| v.as_ref().map(|_| 0)).collect();
+            put_nulls(&seen, 0..seen.len(), out);
+            texts().flatten().for_each(|v| put_bytes(out, v));
         }
     }
 }
 
 /// 0 where nothing is NULL, else 1 and a bitmap (bit set = NULL).
-fn put_nulls<T>(values: &[Option<T>], out: &mut Vec<u8>) {
-    if values.iter().all(Option::is_some) {
+fn put_nulls<T: Copy + Default>(column: &Column<T>, range: Range<usize>, out: &mut Vec<u8>) {
+    if column.all_seen(range.clone()) {
         out.push(0);
         return;
     }
     out.push(1);
-    out.extend(values.chunks(8).map(|eight| {
-        eight
-            .iter()
-            .enumerate()
-            .fold(0u8, |bits, (i, v)| bits | (u8::from(v.is_none()) << i))
-    }));
+    for row in range.clone().step_by(64) {
+        let rows = (range.end - row).min(64);
+        let nulls = !column.bits(row) & (!0 >> (64 - rows));
+        out.extend_from_slice(&nulls.to_le_bytes()[..rows.div_ceil(8)]);
+    }
 }
 
 pub(super) fn decode(reader: &mut Reader<'_>, types: &[StateType]) -> Result<Partials> {
@@ -276,33 +269,44 @@ fn state(reader: &mut Reader<'_>, state_type: StateType, n: usize) -> Option<Sta
         _ => return None,
     };
     Some(match state_type {
-        StateType::I64 => {
-            StateColumn::I64(nullable(n, nulls, || Some(unzigzag(reader.varint()?)))?)
-        }
-        StateType::I128 => StateColumn::I128(nullable(n, nulls, || reader.signed_128())?),
-        StateType::F64 => StateColumn::F64(nullable(n, nulls, || {
+        StateType::I64 => StateColumn::I64(numbers(n, nulls, || Some(unzigzag(reader.varint()?)))?),
+        StateType::I128 => StateColumn::I128(numbers(n, nulls, || reader.signed_128())?),
+        StateType::F64 => StateColumn::F64(numbers(n, nulls, || {
             reader.array().map(f64::from_le_bytes)
         })?),
         StateType::Bytes => {
-            StateColumn::Bytes(nullable(n, nulls, || reader.bytes().map(Into::into))?)
+            let mut rows = 0..n;
+            let texts = Texts::filled(n, || match (rows.next()?, nulls) {
+                (row, Some(nulls)) if is_null(nulls, row) => Some(None),
+                _ => reader.bytes().map(|text| Some(text.into())),
+            })?;
+            StateColumn::Bytes(texts)
         }
     })
 }
 
-fn nullable<T>(
+fn is_null(nulls: &[u8], row: usize) -> bool {
+    nulls[row / 8] & (1 << (row % 8)) != 0
+}
+
+fn numbers<T: Copy + Default>(
     n: usize,
     nulls: Option<&[u8]>,
     mut next: impl FnMut() -> Option<T>,
-) -> Option<Vec<Option<T>>> {
+) -> Option<Column<T>> {
     let Some(nulls) = nulls else {
-        return column(n, || next().map(Some));
+        return Column::filled(n, next);
     };
-    let mut row = 0;
-    column(n, || {
-        let null = nulls[row / 8] & (1 << (row % 8)) != 0;
-        row += 1;
-        if null { Some(None) } else { next().map(Some) }
-    })
+    let mut values = Column::new();
+    for row in 0..n {
+        let value = if is_null(nulls, row) {
+            None
+        } else {
+            Some(next()?)
+        };
+        values.push(value);
+    }
+    Some(values)
 }
 
 fn carried(reader: &mut Reader<'_>, n: usize) -> Option<Vec<Carried>> {

@@ -88,10 +88,18 @@ fn concatenated(blocks: &[Vec<u8>]) -> Partials {
         whole.last_offsets.extend(part.last_offsets);
         for (to, from) in whole.states.iter_mut().zip(part.states) {
             match (to, from) {
-                (StateColumn::I64(to), StateColumn::I64(from)) => to.extend(from),
-                (StateColumn::I128(to), StateColumn::I128(from)) => to.extend(from),
-                (StateColumn::F64(to), StateColumn::F64(from)) => to.extend(from),
-                (StateColumn::Bytes(to), StateColumn::Bytes(from)) => to.extend(from),
+                (StateColumn::I64(to), StateColumn::I64(from)) => {
+                    from.iter().for_each(|v| to.push(v));
+                }
+                (StateColumn::I128(to), StateColumn::I128(from)) => {
+                    from.iter().for_each(|v| to.push(v));
+                }
+                (StateColumn::F64(to), StateColumn::F64(from)) => {
+                    from.iter().for_each(|v| to.push(v));
+                }
+                (StateColumn::Bytes(to), StateColumn::Bytes(from)) => {
+                    to.extend(from.iter().cloned());
+                }
                 other => panic!("{other:?}"),
             }
         }

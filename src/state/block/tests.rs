@@ -1,6 +1,7 @@
 //! Tests of blocks: golden bytes, round trips, cutting by the limit, damage.
 
 use super::*;
+use crate::state::values::{Column, Texts};
 use crate::state::{Change, hex};
 use expect_test::expect_file;
 
@@ -38,14 +39,14 @@ pub(super) fn partials() -> Partials {
         first_offsets: vec![-1, 1_000_000, 999_999],
         last_offsets: vec![-1, 1_000_300, i64::MAX],
         states: vec![
-            StateColumn::I64(vec![Some(1), Some(-200), Some(i64::MIN)]),
-            StateColumn::I128(vec![Some(i128::MAX), None, Some(0)]),
-            StateColumn::F64(vec![None, None, Some(-0.5)]),
-            StateColumn::Bytes(vec![
+            StateColumn::I64(Column::from_iter([Some(1), Some(-200), Some(i64::MIN)])),
+            StateColumn::I128(Column::from_iter([Some(i128::MAX), None, Some(0)])),
+            StateColumn::F64(Column::from_iter([None, None, Some(-0.5)])),
+            StateColumn::Bytes(Texts::from_iter([
                 Some(Box::from(&b"x"[..])),
                 Some(Box::from(&b""[..])),
                 None,
-            ]),
+            ])),
         ],
         carried: vec![
             Carried {

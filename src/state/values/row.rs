@@ -17,9 +17,9 @@ pub fn encode_row(columns: &[StateColumn], row: usize, out: &mut Vec<u8>) {
     out.resize(bitmap + columns.len().div_ceil(8), 0);
     for (i, column) in columns.iter().enumerate() {
         let present = match column {
-            StateColumn::I64(v) => v[row].map(|v| put_signed(out, v)),
-            StateColumn::I128(v) => v[row].map(|v| put_signed_128(out, v)),
-            StateColumn::F64(v) => v[row].map(|v| out.extend_from_slice(&v.to_le_bytes())),
+            StateColumn::I64(v) => v.get(row).map(|v| put_signed(out, v)),
+            StateColumn::I128(v) => v.get(row).map(|v| put_signed_128(out, v)),
+            StateColumn::F64(v) => v.get(row).map(|v| out.extend_from_slice(&v.to_le_bytes())),
             StateColumn::Bytes(v) => v[row].as_ref().map(|v| put_bytes(out, v)),
         };
         if present.is_none() {

@@ -61,7 +61,7 @@ fn golden_bytes_stay_what_they_are() {
     }
     let mut nine = Vec::new();
     encode_row(
-        &vec![StateColumn::I64(vec![Some(7), None]); 9],
+        &vec![StateColumn::I64(Column::from_iter([Some(7), None])); 9],
         1,
         &mut nine,
     );
@@ -72,7 +72,11 @@ fn golden_bytes_stay_what_they_are() {
 #[test]
 fn a_count_takes_two_bytes() {
     let mut bytes = Vec::new();
-    encode_row(&[StateColumn::I64(vec![Some(63)])], 0, &mut bytes);
+    encode_row(
+        &[StateColumn::I64(Column::from_iter([Some(63)]))],
+        0,
+        &mut bytes,
+    );
     assert_eq!(bytes, [0, 126]);
 }
 
