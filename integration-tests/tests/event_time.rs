@@ -389,7 +389,7 @@ fn a_topic_that_is_made_anew_while_stopped_parks_its_tasks() -> Result<()> {
 /// goes on behind (rows lost); a watermark that runs ahead of the rows still to fire (the second window closes too early).
 #[test]
 fn a_large_window_killed_while_it_fires_in_chunks_feeds_the_next_exactly() -> Result<()> {
-    large::killed_while_firing("chunks", 200_000)
+    large::killed_while_firing("chunks", 500_000)
 }
 
 /// The size of the same: for campaigns.

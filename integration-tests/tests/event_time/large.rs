@@ -54,7 +54,7 @@ pub fn killed_while_firing(name: &str, keys: i64) -> Result<()> {
     wait_taken(&worker, keys * CLICKS_PER_KEY, patience)?;
     // Past the end of the minute: both windows close, one after the other.
     scenario.produce(&on(0..4, 100 * SECOND, 1))?;
-    for share in [10, 50] {
+    for share in [5, 30] {
         let wanted = keys * share / 100;
         wait::until_true(&format!("{share} % fired"), patience, || {
             worker.alive()?;

@@ -14,7 +14,7 @@ use crate::clock::{Clock, SystemClock};
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// librdkafka logs an identical disconnect of one broker only once in this time, so a disconnect counts for as long.
@@ -26,6 +26,10 @@ pub(super) struct Context {
     clock: SystemClock,
     /// Elapsed ms of the last disconnect or request timeout, -1 for none.
     disturbed_at: AtomicI64,
+    /// The client writes to partitions or reads them, and must know their leaders.
+    holds_partitions: bool,
+    /// The line of the log that said that it lost one for ever.
+    lost_leader: OnceLock<String>,
     /// What librdkafka logged about the open transaction's failure; a purged message does not tell.
     pub transaction_error: Mutex<String>,
     pub acknowledgements: Acknowledgements,
@@ -68,6 +72,8 @@ impl Client {
             name: role.name().to_string(),
             clock: SystemClock::new(),
             disturbed_at: AtomicI64::new(-1),
+            holds_partitions: matches!(role, Role::Data { .. } | Role::Transactional { .. }),
+            lost_leader: OnceLock::new(),
             transaction_error: Mutex::default(),
             acknowledgements: Acknowledgements::default(),
             rebalance,
@@ -127,13 +133,15 @@ impl Client {
         &self.context
     }
 
-    /// The fatal error that made this instance unusable: code and text.
+    /// What made this instance unusable: code and text.
     pub fn fatal(&self) -> Option<(i32, String)> {
-        fatal(self.rk)
+        let lost = self.context.lost_leader.get();
+        lost.map(|line| (codes::FATAL, line.clone()))
+            .or_else(|| fatal(self.rk))
     }
 }
 
-/// See [`Client::fatal`].
+/// The fatal error of librdkafka: code and text.
 pub(super) fn fatal(rk: *mut ffi::rd_kafka_t) -> Option<(i32, String)> {
     let mut buffer = [0 as c_char; 512];
     let code = unsafe { code::rd_kafka_fatal_error(rk, buffer.as_mut_ptr(), buffer.len()) };
@@ -199,6 +207,15 @@ unsafe fn set(conf: *mut ffi::rd_kafka_conf_t, name: &str, value: &str) -> Resul
     }
 }
 
+/// A partition without a leader, or with one that is not known yet, told beside the answer to a Produce or Fetch: librdkafka (2.12, issue
+/// 5430) skips it and never uses the partition again, also when later metadata names its leader. Only a new client does. KRaft fences a broker that starves for a few
+/// seconds, so this is an everyday matter.
+pub(super) fn loses_leader(facility: &str, line: &str) -> bool {
+    facility == "METADATAUPDATE"
+        && line.contains("new leader")
+        && line.ends_with("not found in cache")
+}
+
 /// A log line that speaks of requests which may have been lost or sent twice. A connection that could not be opened
 /// carried nothing.
 fn disturbs(facility: &str, line: &str) -> bool {
@@ -240,6 +257,10 @@ unsafe extern "C" fn on_log(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone_from(&line);
+    }
+    if let Some(context) = context.filter(|c| c.holds_partitions && loses_leader(&facility, &line))
+    {
+        context.lost_leader.get_or_init(|| line.to_string());
     }
     match level {
         0..=4 => tracing::warn!(target: "librdkafka", client, facility, "{line}"),
@@ -315,6 +336,17 @@ impl Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_leader_that_librdkafka_lost_for_ever_is_told_from_other_lines() {
+        let lost = "Partition in(pG+ScEyZQe+Fv9Au1l483w)[0]: new leader-1 not found in cache";
+        assert!(loses_leader("METADATAUPDATE", lost));
+        assert!(!loses_leader(
+            "METADATAUPDATE",
+            "Topic in not found in cache"
+        ));
+        assert!(!loses_leader("FAIL", lost));
+    }
 
     #[test]
     fn a_lost_connection_disturbs_and_one_that_never_opened_does_not() {

@@ -127,6 +127,18 @@ impl KafkaConsumer {
         }
     }
 
+    /// # Errors
+    /// Fatal, where only a new consumer reads on.
+    fn usable(&self) -> Result<()> {
+        let Some((code, cause)) = self.client.fatal() else {
+            return Ok(());
+        };
+        Err(Error::Fatal {
+            call: "poll",
+            message: format!("{cause}: {}", describe(code)),
+        })
+    }
+
     /// Takes up to `room` messages into the buffer from index `from`.
     fn batch(&mut self, from: usize, room: usize, timeout_ms: c_int) -> usize {
         let target = self.buffer[from..from + room].as_mut_ptr();
@@ -187,12 +199,7 @@ impl KafkaConsumer {
             .and_then(|key| self.slots.get_mut(&key))
             .filter(|s| !s.paused)
         else {
-            if let Some((code, cause)) = self.client.fatal() {
-                return Err(Error::Fatal {
-                    call: "poll",
-                    message: format!("{cause}: {}", describe(code)),
-                });
-            }
+            self.usable()?;
             tracing::debug!(reason, code, "an event of no assigned partition");
             return Ok(());
         };
@@ -410,6 +417,7 @@ impl Consumer for KafkaConsumer {
     }
 
     fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Vec<Polled>> {
+        self.usable()?;
         self.polls += 1;
         let room = max_records.max(1);
         if self.buffer.len() < room {

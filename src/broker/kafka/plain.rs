@@ -2,6 +2,7 @@
 //!
 //! Invariant: `finish` succeeds only if the broker has acknowledged every record that was sent.
 
+use super::client::loses_leader;
 use super::{CONFIGURATION, KafkaConfig};
 use crate::broker::{Error, Result};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -18,9 +19,22 @@ const POLL_EVERY: u32 = 1000;
 #[derive(Clone, Default)]
 struct Reports(Arc<Mutex<Option<String>>>);
 
+impl Reports {
+    /// The first failure stays.
+    fn fail(&self, why: impl FnOnce() -> String) {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(why);
+    }
+}
+
 impl ClientContext for Reports {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::info!(facility, "librdkafka: {message}");
+        if loses_leader(facility, message) {
+            self.fail(|| {
+                format!("the Kafka client cannot go on, run it again on a fresh topic: {message}")
+            });
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -33,10 +47,7 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, record)) = result {
-            let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert_with(|| {
-                format!("{}/{}: {error}", record.topic(), record.partition())
-            });
+            self.fail(|| format!("{}/{}: {error}", record.topic(), record.partition()));
         }
     }
 }

@@ -247,6 +247,9 @@ impl Producer for KafkaProducer {
     }
 
     fn begin(&mut self) -> Result<()> {
+        if let Some(error) = self.fatal("begin_transaction") {
+            return Err(error);
+        }
         let context = self.client.context();
         context.acknowledgements.clear();
         context
