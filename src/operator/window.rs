@@ -11,6 +11,7 @@
 mod emit;
 mod fire;
 mod merge;
+mod order;
 mod overlay;
 mod progress;
 mod save;

@@ -72,12 +72,14 @@ impl<T> Chunked<T> {
 
     #[inline]
     pub fn push(&mut self, item: T) {
-        self.open_chunk(1).push(item);
+        match self.chunks.get_mut(self.len / CHUNK) {
+            Some(open) if open.len() < open.capacity() => open.push(item),
+            _ => self.open_chunk(1).push(item),
+        }
         self.len += 1;
     }
 
     /// The chunk that the next item goes to, with room for `more` of them, or for as many as it takes.
-    #[inline]
     fn open_chunk(&mut self, more: usize) -> &mut Vec<T> {
         let chunk = self.len / CHUNK;
         let used = self.len % CHUNK;

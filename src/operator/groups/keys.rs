@@ -51,43 +51,44 @@ impl<T> Keys<T> {
     }
 
     /// Returns the number of the new group.
+    #[inline]
     pub fn push(&mut self, key: &[u8], extra: T) -> u32 {
         let number = self.groups.len() as u32;
-        let group = if key.len() > LONG {
-            Group {
-                chunk: self.put_long(key),
-                start: 0,
-                len: WHOLE,
-                extra,
+        let (chunk, start, len) = match self.chunks.get_mut(self.open) {
+            // Even an empty key begins inside of its chunk, so that its place fits 16 bits.
+            Some(open)
+                if key.len() <= LONG && open.len() + key.len() < open.capacity().min(SHARED) =>
+            {
+                let start = open.len();
+                open.extend_from_slice(key);
+                (self.open as u32, start as u16, key.len() as u16)
             }
-        } else {
-            let chunk = self.chunk_for(key.len());
-            let start = chunk.len() as u16;
-            chunk.extend_from_slice(key);
-            Group {
-                chunk: self.open as u32,
-                start,
-                len: key.len() as u16,
-                extra,
-            }
+            _ => self.put(key),
+        };
+        let group = Group {
+            chunk,
+            start,
+            len,
+            extra,
         };
         self.groups.push(group);
         number
     }
 
-    /// The open chunk, with room for a key of `len` bytes.
-    #[inline]
-    fn chunk_for(&mut self, len: usize) -> &mut Vec<u8> {
-        // An empty key begins inside of its chunk too, so that its place fits 16 bits.
-        let wanted = len.max(1);
-        match self.chunks.get(self.open) {
-            Some(open) if open.len() + wanted <= open.capacity().min(SHARED) => {}
-            _ => self.make_room(wanted),
+    /// Chunk, start and length of a key for which there may be no room yet.
+    #[cold]
+    fn put(&mut self, key: &[u8]) -> (u32, u16, u16) {
+        if key.len() > LONG {
+            return (self.put_long(key), 0, WHOLE);
         }
-        &mut self.chunks[self.open]
+        self.make_room(key.len().max(1));
+        let open = &mut self.chunks[self.open];
+        let start = open.len();
+        open.extend_from_slice(key);
+        (self.open as u32, start as u16, key.len() as u16)
     }
 
-    #[cold]
+    /// Makes the open chunk one with room for so many bytes.
     fn make_room(&mut self, wanted: usize) {
         if let Some(open) = self.chunks.get_mut(self.open) {
             if open.len() + wanted <= SHARED {
@@ -110,7 +111,6 @@ impl<T> Keys<T> {
     }
 
     /// Returns the number of the key's chunk.
-    #[cold]
     fn put_long(&mut self, key: &[u8]) -> u32 {
         if let Some(open) = self.chunks.get_mut(self.open)
             && !open.is_empty()

@@ -62,15 +62,14 @@ impl WindowOperator {
                 }
                 return Ok(Some(batch));
             }
-            let left = table.sorted_after(after);
-            let slots = &left[..left.len().min(limit)];
+            let (slots, whole) = first(table.sorted_after(after), limit);
             let Some(last) = slots.last() else {
                 progress.emit_all(end);
                 continue;
             };
             let keys = slots.iter().map(|slot| table.key(*slot));
-            let batch = emitter.rows(end, table.rows(), slots, keys, counts, rejects)?;
-            if slots.len() == left.len() {
+            let batch = emitter.rows(end, table.rows(), &slots, keys, counts, rejects)?;
+            if whole {
                 progress.emit_all(end);
             } else {
                 progress.emit_to(end, table.key(*last));
@@ -79,6 +78,12 @@ impl WindowOperator {
         }
         Ok(None)
     }
+}
+
+/// At most `limit` slots, and whether they are all.
+fn first(mut slots: impl Iterator<Item = u32>, limit: usize) -> (Vec<u32>, bool) {
+    let first = slots.by_ref().take(limit).collect();
+    (first, slots.next().is_none())
 }
 
 /// The next rows of a window, at most `limit`, of which some may be in the store only.
@@ -94,7 +99,7 @@ fn merged(
         keys: ByteColumn::default(),
         rows: table.rows().new_empty(),
     };
-    let mut hot = table.sorted_after(after).iter().copied().peekable();
+    let mut hot = table.sorted_after(after).peekable();
     let push_hot = |chunk: &mut Chunk, slot: u32| {
         chunk.keys.push(table.key(slot));
         chunk.rows.push_from(table.rows(), slot);

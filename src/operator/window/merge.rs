@@ -9,6 +9,7 @@ use super::{WindowOperator, put_row_key};
 use crate::batch::Cause;
 use crate::spec::LatePolicy;
 use crate::state::block::{Carried, Header, Partials};
+use crate::state::values::ByteColumn;
 use crate::state::{Result, Store};
 use chrono::{DateTime, SecondsFormat};
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +29,8 @@ impl WindowOperator {
         rejects: &mut Vec<Reject>,
     ) -> Result<()> {
         let mut by_window: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        // Entries of one window that stand together: nearly always they are all that the block has.
+        let mut together: (i64, Vec<u32>) = (i64::MIN, Vec::new());
         let mut late = Vec::new();
         for (entry, (end, rows)) in partials.window_ends.iter().zip(&partials.rows).enumerate() {
             counts.received += rows;
@@ -36,9 +39,17 @@ impl WindowOperator {
                 late.push(entry as u32);
             } else {
                 counts.used += rows;
-                by_window.entry(*end).or_default().push(entry as u32);
+                if together.0 != *end {
+                    let (before, entries) = &mut together;
+                    by_window.entry(*before).or_default().append(entries);
+                    *before = *end;
+                }
+                together.1.push(entry as u32);
             }
         }
+        let (end, mut entries) = together;
+        by_window.entry(end).or_default().append(&mut entries);
+        by_window.retain(|_, entries| !entries.is_empty());
         if self.late == LatePolicy::Reject && !late.is_empty() {
             self.reject(header, &mut partials, &late, rejects);
         }
@@ -64,14 +75,14 @@ impl WindowOperator {
         } = self;
         let new = || spare.pop().unwrap_or_else(|| WindowTable::new(empty));
         let table = windows.entry(end).or_insert_with(new);
-        if table.cold {
-            load(table, node, end, entries, partials, store)?;
-        }
-        let key = |entry: &u32| partials.keys.get(*entry as usize);
-        let slots: Vec<u32> = entries
+        let keys = entries
             .iter()
-            .map(|entry| table.find_or_insert(key(entry)))
-            .collect();
+            .map(|entry| partials.keys.get(*entry as usize));
+        let slots = if table.cold {
+            find_or_load(table, node, end, keys, store)?
+        } else {
+            table.find_or_insert(keys)
+        };
         table.merge(&slots, &partials.states, entries);
         Ok(())
     }
@@ -122,42 +133,38 @@ impl WindowOperator {
     }
 }
 
-/// Reads the rows of those entries that are not in memory.
-fn load(
+/// The slots of the keys; rows that are not in memory are read from the store.
+fn find_or_load<'k>(
     table: &mut WindowTable,
     node: &str,
     end: i64,
-    entries: &[u32],
-    partials: &Partials,
+    keys: impl Iterator<Item = &'k [u8]>,
     store: &dyn Store,
-) -> Result<()> {
-    let key = |entry: u32| partials.keys.get(entry as usize);
-    let missing: Vec<u32> = entries
-        .iter()
-        .copied()
-        .filter(|entry| table.find(key(*entry)).is_none())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let mut bytes = Vec::new();
-    let ranges = missing.iter().map(|entry| {
-        let start = bytes.len();
-        put_row_key(end, key(*entry), &mut bytes);
-        start..bytes.len()
-    });
-    let ranges: Vec<_> = ranges.collect();
-    let keys: Vec<&[u8]> = ranges.into_iter().map(|range| &bytes[range]).collect();
-    let values = store.get_many(node, &keys)?;
-    for (entry, value) in missing.iter().zip(values) {
-        // The same key may stand in the block more than once.
-        if let Some(value) = value
-            && table.find(key(*entry)).is_none()
-        {
-            table.load(key(*entry), &value)?;
+) -> Result<Vec<u32>> {
+    let mut slots = Vec::new();
+    // Places in `slots` and keys of what is not in memory; the keys of their rows one after the other.
+    let (mut missing, mut row_keys) = (Vec::new(), ByteColumn::default());
+    let mut row_key = Vec::new();
+    for (place, key) in keys.enumerate() {
+        let slot = table.find(key);
+        if slot.is_none() {
+            row_key.clear();
+            put_row_key(end, key, &mut row_key);
+            row_keys.push(&row_key);
+            missing.push((place, key));
         }
+        // Those that are missing are set below.
+        slots.push(slot.unwrap_or_default());
     }
-    Ok(())
+    if missing.is_empty() {
+        return Ok(slots);
+    }
+    let row_keys: Vec<&[u8]> = row_keys.iter().collect();
+    let values = store.get_many(node, &row_keys)?;
+    for ((place, key), value) in missing.into_iter().zip(values) {
+        slots[place] = table.find_or_load(key, value.as_deref())?;
+    }
+    Ok(slots)
 }
 
 /// A time as text; as plain milliseconds where it lies outside of the calendar.

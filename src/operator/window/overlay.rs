@@ -25,7 +25,7 @@ impl WindowOperator {
                 }
                 continue;
             }
-            for slot in table.dirty_slots() {
+            for slot in table.dirty_slots().iter() {
                 key.clear();
                 value.clear();
                 table.put_row_key(*end, *slot, &mut key);

@@ -143,8 +143,24 @@ fn next_window(store: &dyn Store, node: &str, after: Option<&[u8]>) -> Result<Op
 }
 
 fn save_rows(end: i64, table: &mut WindowTable, node: &str, store: &mut dyn Store) -> Result<()> {
-    let unsaved = table.unsaved_slots();
-    let mut slots = unsaved.iter().copied().peekable();
+    let mut from = 0;
+    loop {
+        let run = table.unsaved_run(&mut from);
+        if run.is_empty() {
+            return Ok(());
+        }
+        save_run(end, table, &run, node, store)?;
+    }
+}
+
+fn save_run(
+    end: i64,
+    table: &mut WindowTable,
+    run: &[u32],
+    node: &str,
+    store: &mut dyn Store,
+) -> Result<()> {
+    let mut slots = run.iter().copied().peekable();
     let mut bytes = Vec::new();
     while slots.peek().is_some() {
         bytes.clear();

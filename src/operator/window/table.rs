@@ -4,10 +4,12 @@
 //! committed state in `undo`; slots from `base` on are of the open transaction. A slot that is `saved` is committed
 //! and equal to the row in the store. Knows nothing of watermarks.
 
+use super::order::{self, Order};
 use super::put_row_key;
 use crate::operator::accumulator::Accumulators;
 use crate::operator::groups::{Index, Keys, tag};
 use crate::state::Result;
+use crate::state::chunked::Chunked;
 use crate::state::values::StateColumn;
 
 /// What the keys of rows begin with.
@@ -34,13 +36,13 @@ pub(super) struct WindowTable {
     unsaved: usize,
     base: usize,
     /// Dirty slots, and the bytes of their keys.
-    touched: Vec<u32>,
+    touched: Chunked<u32>,
     touched_key_bytes: usize,
     /// Committed state of the dirty slots below `base`, in the order of `undo_slots`.
     undo: Accumulators,
-    undo_slots: Vec<u32>,
+    undo_slots: Chunked<u32>,
     /// Slots in the order of their keys, while the window fires.
-    sorted: Option<Vec<u32>>,
+    sorted: Option<Order>,
 }
 
 impl WindowTable {
@@ -53,10 +55,10 @@ impl WindowTable {
             cold: false,
             unsaved: 0,
             base: 0,
-            touched: Vec::new(),
+            touched: Chunked::new(),
             touched_key_bytes: 0,
             undo: empty.new_empty(),
-            undo_slots: Vec::new(),
+            undo_slots: Chunked::new(),
             sorted: None,
         }
     }
@@ -92,7 +94,7 @@ impl WindowTable {
         self.base > 0 || self.stored
     }
 
-    pub fn dirty_slots(&self) -> &[u32] {
+    pub fn dirty_slots(&self) -> &Chunked<u32> {
         &self.touched
     }
 
@@ -100,14 +102,17 @@ impl WindowTable {
         self.index.find(tag(key), |slot| self.keys.key(slot) == key)
     }
 
-    /// The slot of the key; a new one has seen nothing.
-    pub fn find_or_insert(&mut self, key: &[u8]) -> u32 {
-        let tag = tag(key);
-        if let Some(slot) = self.index.find(tag, |slot| self.keys.key(slot) == key) {
-            return slot;
-        }
-        self.rows.resize(self.keys.len() + 1);
-        self.insert(tag, key, false)
+    /// The slots of the keys; new ones have seen nothing.
+    pub fn find_or_insert<'k>(&mut self, keys: impl Iterator<Item = &'k [u8]>) -> Vec<u32> {
+        let mut slot_of = |key: &[u8]| {
+            let tag = tag(key);
+            self.index
+                .find(tag, |slot| self.keys.key(slot) == key)
+                .unwrap_or_else(|| self.insert(tag, key, false))
+        };
+        let slots = keys.map(&mut slot_of).collect();
+        self.rows.resize(self.keys.len());
+        slots
     }
 
     fn insert(&mut self, tag: u32, key: &[u8], saved: bool) -> u32 {
@@ -123,27 +128,33 @@ impl WindowTable {
         slot
     }
 
-    /// Adds a row as it is in the store; it is not in memory.
-    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.rows.push_encoded(value)?;
-        self.insert(tag(key), key, true);
-        Ok(())
+    /// The slot of a key that was not in memory when it was looked for in the store: `value` is what was found there.
+    pub fn find_or_load(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<u32> {
+        let tag = tag(key);
+        // The same key may have come before, in the same block.
+        if let Some(slot) = self.index.find(tag, |slot| self.keys.key(slot) == key) {
+            return Ok(slot);
+        }
+        match value {
+            Some(value) => self.rows.push_encoded(value)?,
+            None => self.rows.resize(self.keys.len() + 1),
+        }
+        Ok(self.insert(tag, key, value.is_some()))
     }
 
     /// Takes a committed row from the changelog: it replaces what is known of the key.
     pub fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        match self.find(key) {
+        let tag = tag(key);
+        match self.index.find(tag, |slot| self.keys.key(slot) == key) {
             Some(slot) => {
-                let mut row = self.rows.new_empty();
-                row.push_encoded(value)?;
-                self.rows.assign(slot, &row, 0);
+                self.rows.replace_encoded(slot, value)?;
                 let flags = self.keys.extra_mut(slot);
                 self.unsaved += usize::from(flags.saved);
                 flags.saved = false;
             }
             None => {
                 self.rows.push_encoded(value)?;
-                self.insert(tag(key), key, false);
+                self.insert(tag, key, false);
                 self.unsaved += 1;
             }
         }
@@ -175,22 +186,22 @@ impl WindowTable {
     }
 
     pub fn commit(&mut self) {
-        for slot in self.touched.drain(..) {
-            let flags = self.keys.extra_mut(slot);
-            let was_unsaved = (slot as usize) < self.base && !flags.saved;
+        for slot in self.touched.iter() {
+            let flags = self.keys.extra_mut(*slot);
+            let was_unsaved = (*slot as usize) < self.base && !flags.saved;
             *flags = Flags::default();
             self.unsaved += usize::from(!was_unsaved);
         }
         self.base = self.keys.len();
-        self.forget_undo();
+        self.forget_touched();
     }
 
     pub fn abort(&mut self) {
         for (copy, slot) in self.undo_slots.iter().enumerate() {
             self.rows.assign(*slot, &self.undo, copy as u32);
         }
-        for slot in self.touched.drain(..) {
-            self.keys.extra_mut(slot).dirty = false;
+        for slot in self.touched.iter() {
+            self.keys.extra_mut(*slot).dirty = false;
         }
         for slot in self.base..self.keys.len() {
             self.index
@@ -199,19 +210,30 @@ impl WindowTable {
         }
         self.keys.truncate(self.base);
         self.rows.resize(self.base);
-        self.forget_undo();
+        self.forget_touched();
     }
 
-    fn forget_undo(&mut self) {
+    fn forget_touched(&mut self) {
+        self.touched.clear();
         self.undo.clear();
         self.undo_slots.clear();
         self.touched_key_bytes = 0;
     }
 
-    /// Committed slots that are not saved, in ascending order. No transaction is open.
-    pub fn unsaved_slots(&self) -> Vec<u32> {
-        let slots = 0..self.keys.len() as u32;
-        slots.filter(|slot| !self.keys.extra(*slot).saved).collect()
+    /// The next committed slots from `from` on that are not saved, a run of them in the order of their keys (a store takes
+    /// those faster); `from` moves behind them. No transaction is open.
+    pub fn unsaved_run(&self, from: &mut u32) -> Vec<u32> {
+        if self.unsaved == 0 {
+            return Vec::new();
+        }
+        let rest = *from..self.keys.len() as u32;
+        let unsaved = rest.filter(|slot| !self.keys.extra(*slot).saved);
+        let mut run: Vec<u32> = unsaved.take(order::RUN).collect();
+        if let Some(last) = run.last() {
+            *from = last + 1;
+        }
+        order::sort(&self.keys, &mut run);
+        run
     }
 
     pub fn unsaved(&self, key: &[u8]) -> bool {
@@ -238,8 +260,7 @@ impl WindowTable {
         self.index.clear();
         self.keys.clear();
         self.rows.clear();
-        self.touched.clear();
-        self.forget_undo();
+        self.forget_touched();
         (self.stored, self.cold, self.unsaved, self.base, self.sorted) = (false, false, 0, 0, None);
     }
 
@@ -249,14 +270,13 @@ impl WindowTable {
     }
 
     pub fn bytes(&self) -> usize {
-        let slots = self.touched.capacity()
-            + self.undo_slots.capacity()
-            + self.sorted.as_ref().map_or(0, Vec::capacity);
         self.index.bytes()
             + self.keys.bytes()
             + self.rows.bytes()
             + self.undo.bytes()
-            + slots * size_of::<u32>()
+            + self.touched.bytes()
+            + self.undo_slots.bytes()
+            + self.sorted.as_ref().map_or(0, Order::bytes)
     }
 
     /// The part of the memory that stands for rows which are not in the store.
@@ -275,44 +295,13 @@ impl WindowTable {
     /// Slots in the order of their keys.
     pub fn sort(&mut self) {
         if self.sorted.is_none() {
-            self.sorted = Some(sorted(&self.keys));
+            self.sorted = Some(Order::of(&self.keys));
         }
     }
 
     /// The sorted slots whose keys are greater than `after`. Call [`Self::sort`] first.
-    pub fn sorted_after(&self, after: Option<&[u8]>) -> &[u32] {
-        let sorted = self.sorted.as_deref().unwrap_or_default();
-        match after {
-            None => sorted,
-            Some(after) => &sorted[sorted.partition_point(|slot| self.keys.key(*slot) <= after)..],
-        }
+    pub fn sorted_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = u32> {
+        let sorted = self.sorted.iter();
+        sorted.flat_map(move |order| order.after(&self.keys, after))
     }
-}
-
-/// Sorts by eight bytes behind what all keys share, and looks at the keys themselves only where those are equal:
-/// otherwise each comparison would read memory at two random places.
-fn sorted<T>(keys: &Keys<T>) -> Vec<u32> {
-    let Some(last) = (keys.len() as u32).checked_sub(1) else {
-        return Vec::new();
-    };
-    let first = keys.key(0);
-    let shared = (1..=last).fold(first.len(), |shared, slot| {
-        let same = first[..shared]
-            .iter()
-            .zip(keys.key(slot))
-            .take_while(|(a, b)| a == b);
-        same.count()
-    });
-    let head = |key: &[u8]| {
-        let mut head = [0; 8];
-        let rest = &key[shared..];
-        let len = rest.len().min(8);
-        head[..len].copy_from_slice(&rest[..len]);
-        u64::from_be_bytes(head)
-    };
-    let mut order: Vec<(u64, u32)> = (0..=last)
-        .map(|slot| (head(keys.key(slot)), slot))
-        .collect();
-    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| keys.key(a.1).cmp(keys.key(b.1))));
-    order.into_iter().map(|(_, slot)| slot).collect()
 }

@@ -3,5 +3,6 @@
 
 mod behaviour;
 mod harness;
+mod memory;
 mod random;
 mod scripts;

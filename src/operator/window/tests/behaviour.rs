@@ -275,3 +275,28 @@ fn foreign_changes_are_damage() {
         assert!(harness.op.restore(change).is_err(), "{change:?}");
     }
 }
+
+#[test]
+fn a_large_window_is_the_same_after_aborts_saves_and_restarts() {
+    let many = |pages: std::ops::Range<i64>| {
+        let page = |i: i64| (1, format!("page {:05}", i * 7919 % 15_000), i);
+        Event::Rows(pages.map(page).collect(), vec![])
+    };
+    let run = |chaos: &[Chaos]| {
+        let mut harness = Harness::new(&window_plan());
+        play(&mut harness, &[many(0..10_000), Event::Commit]);
+        for chaos in chaos {
+            play(&mut harness, &[many(5_000..15_000)]);
+            harness.chaos(*chaos);
+            play(&mut harness, &[Event::Commit]);
+            harness.chaos(*chaos);
+        }
+        let rest = [Event::Watermark(9), Event::Fire(4_000, 10), Event::Commit];
+        play(&mut harness, &rest);
+        harness.out
+    };
+    let undisturbed = run(&[Chaos::Save; 3]);
+    assert_eq!(undisturbed.len(), 15_000 + 5);
+    let disturbed = run(&[Chaos::Abort, Chaos::SaveEvict, Chaos::CrashStore]);
+    assert!(disturbed == undisturbed, "rows differ");
+}
