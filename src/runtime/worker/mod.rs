@@ -126,6 +126,7 @@ impl Worker {
 
     /// One step: commands, answers, records, windows, and a commit if it is due.
     pub fn turn(&mut self) -> Option<Ended> {
+        self.moved();
         if self.obey() {
             return Some(Ended::Stopped);
         }
@@ -149,6 +150,11 @@ impl Worker {
         None
     }
 
+    /// Tells that the thread does not stand still.
+    fn moved(&self) {
+        self.shared.progress.moved(self.index, self.elapsed());
+    }
+
     fn elapsed(&self) -> Duration {
         self.shared.clock.elapsed()
     }
@@ -160,6 +166,7 @@ impl Worker {
                 Command::Take { task, taken } => self.take(task, taken),
                 Command::Release { tasks, clean, done } => {
                     self.release(&tasks, clean);
+                    self.moved();
                     // The callback may have given up waiting.
                     let _ = done.send(());
                 }

@@ -139,17 +139,24 @@ impl Worker {
             } => {
                 self.streak.aborted(&cause);
                 self.roll_back();
-                if replace_producer {
+                if replace_producer || gathered.lets_go {
                     self.replace_producer();
                 }
                 if cause.says_fenced() {
                     self.on_fenced(opened_at);
                 }
-                self.blame(&cause, gathered);
+                if gathered.lets_go {
+                    self.let_go();
+                } else {
+                    self.blame(&cause, gathered);
+                }
                 self.drop_lost();
             }
             Verdict::Unknown(_) => {
                 self.replace_producer();
+                if gathered.lets_go {
+                    self.let_go();
+                }
                 for id in &gathered.tasks {
                     self.retake(id);
                 }
@@ -157,6 +164,21 @@ impl Worker {
                 self.drop_lost();
             }
         }
+    }
+
+    /// A commit has outlived its deadline: the tasks are left to others. The process sees that and leaves the group for a while
+    /// (`aside.rs`); until the group has heard of it nobody runs them.
+    fn let_go(&mut self) {
+        let ids: Vec<TaskId> = self.tasks.keys().cloned().collect();
+        tracing::warn!(
+            thread = self.index,
+            tasks = ids.len(),
+            "the commit has outlived its deadline: the thread lets its tasks go"
+        );
+        ids.iter().for_each(|id| self.close(id));
+        self.solo = None;
+        self.cleared.clear();
+        self.streak.committed();
     }
 
     /// After the ack: what was open is committed state now; claims begin to read.
