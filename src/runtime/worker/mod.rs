@@ -6,6 +6,7 @@
 mod commit;
 mod producer;
 mod reader;
+mod save;
 mod settle;
 mod status;
 mod tasks;
@@ -79,6 +80,8 @@ pub struct Worker {
     answers: (Sender<Answer>, Receiver<Answer>),
     next_commit: Duration,
     next_save: Duration,
+    /// Between saves that fail.
+    save_pause: Pause,
     streak: Streak,
     /// While committing one by one: the task whose turn it is, and those that have shown that they can.
     solo: Option<TaskId>,
@@ -112,6 +115,7 @@ impl Worker {
             answers: channel(),
             next_commit: now + shared.tuning.commit_interval,
             next_save: now + shared.tuning.save_interval,
+            save_pause: Pause::default(),
             streak: Streak::default(),
             solo: None,
             cleared: BTreeSet::new(),
@@ -147,6 +151,7 @@ impl Worker {
         if self.commit_is_due() {
             self.commit();
         }
+        self.save_in_quiet();
         None
     }
 
