@@ -231,13 +231,14 @@ impl Commits {
                 "millstream_aborts_total",
                 ["cause"],
                 "Aborted transactions by cause: `not_owned` (tasks moved), `fenced_or_fatal` (another producer took the id, a \
-                 transaction timed out, or the client failed), `refused` (the broker never will), `broker` (the rest).",
+                 transaction timed out, or the client failed), `overdue` (the deadline came first), `refused` (the broker never \
+                 will), `broker` (the rest).",
             ),
             producers_replaced: b.counter(
                 "millstream_producers_replaced_total",
                 ["cause"],
                 "Transactional producers that were closed and made anew: `disturbed` (a commit's end may have been sent \
-                 twice), `fenced_or_fatal`, `unknown_outcome`.",
+                 twice), `fenced_or_fatal`, `overdue`, `unknown_outcome`.",
             ),
         }
     }

@@ -7,7 +7,8 @@
 //! ```
 //! Invariant: offsets are sent only after every record was acknowledged and ownership was checked with metadata read
 //! just before; after the end was asked for, nothing but the broker's answer decides. An unknown outcome is a value:
-//! nothing is ever applied from memory after it.
+//! nothing is ever applied from memory after it. No step begins after the deadline; how long the commit has lasted
+//! comes with each answer. This file reads no clock.
 
 use super::ownership::Breach;
 use crate::broker::{Error, Outcome};
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 /// A commit whose EndTxn took longer may have been sent twice: its producer is not used for another transaction.
 const SLOW_END: Duration = Duration::from_secs(1);
-/// Times that an answer "call again" is followed before the transaction is aborted.
+/// Times that an answer "call again" is followed before the transaction is aborted, where the call does not wait by itself.
 const MAX_RETRIES: u32 = 20;
 
 /// What the shell does next.
@@ -53,6 +54,10 @@ pub enum Fact {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     NotOwned(Breach),
+    /// The deadline came before the end was asked for.
+    Overdue {
+        during: Action,
+    },
     Broker {
         message: String,
         reaction: Reaction,
@@ -98,6 +103,7 @@ impl Cause {
     pub fn label(&self) -> &'static str {
         match self {
             Cause::NotOwned(_) => "not_owned",
+            Cause::Overdue { .. } => "overdue",
             Cause::Broker {
                 reaction: Reaction::Park,
                 ..
@@ -128,6 +134,13 @@ pub enum Verdict {
     Unknown(String),
 }
 
+impl Verdict {
+    /// Whether the thread has to let its tasks go after a commit that lasted so long.
+    pub fn lets_go(&self, lasted: Duration, deadline: Duration) -> bool {
+        !matches!(self, Verdict::Committed { .. }) && lasted >= deadline
+    }
+}
+
 /// The next thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
@@ -139,6 +152,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Commit {
     doing: Action,
+    deadline: Duration,
     retries: u32,
     abort_cause: Option<Cause>,
     replace_producer: bool,
@@ -148,18 +162,20 @@ pub struct Commit {
 
 impl Commit {
     /// Starts with [`Action::Seal`].
-    pub fn start() -> (Commit, Action) {
-        (Commit::doing(Action::Seal, None), Action::Seal)
+    pub fn start(deadline: Duration) -> (Commit, Action) {
+        (Commit::doing(Action::Seal, deadline, None), Action::Seal)
     }
 
     /// A transaction that is given up before its commit began (a task is lost, an operator failed).
-    pub fn give_up(cause: Cause) -> (Commit, Action) {
-        (Commit::doing(Action::Abort, Some(cause)), Action::Abort)
+    pub fn give_up(cause: Cause, deadline: Duration) -> (Commit, Action) {
+        let commit = Commit::doing(Action::Abort, deadline, Some(cause));
+        (commit, Action::Abort)
     }
 
-    fn doing(doing: Action, abort_cause: Option<Cause>) -> Commit {
+    fn doing(doing: Action, deadline: Duration, abort_cause: Option<Cause>) -> Commit {
         Commit {
             doing,
+            deadline,
             retries: 0,
             abort_cause,
             replace_producer: false,
@@ -167,13 +183,13 @@ impl Commit {
         }
     }
 
-    /// Takes the answer to the last action.
-    pub fn on(&mut self, fact: Fact) -> Next {
+    /// Takes the answer to the last action, and how long the commit has lasted by then.
+    pub fn on(&mut self, fact: Fact, lasted: Duration) -> Next {
         match (self.doing, fact) {
-            (Action::Seal, Fact::Done) => self.go(Action::Flush),
-            (Action::Flush, Fact::Done) => self.go(Action::Check),
-            (Action::Check, Fact::Owned) => self.go(Action::SendOffsets),
-            (Action::SendOffsets, Fact::Done) => self.go(Action::EndTxn),
+            (Action::Seal, Fact::Done) => self.go_in_time(Action::Flush, lasted),
+            (Action::Flush, Fact::Done) => self.go_in_time(Action::Check, lasted),
+            (Action::Check, Fact::Owned) => self.go_in_time(Action::SendOffsets, lasted),
+            (Action::SendOffsets, Fact::Done) => self.go_in_time(Action::EndTxn, lasted),
             (
                 Action::EndTxn,
                 Fact::Ended {
@@ -210,7 +226,7 @@ impl Commit {
             }
             (Action::Abort, Fact::Failed(_)) => self.aborted(true),
             (Action::Abort, _) => self.aborted(false),
-            (_, Fact::Failed(error)) => self.failed(error),
+            (_, Fact::Failed(error)) => self.failed(error, lasted),
             (doing, fact) => {
                 debug_assert!(false, "{fact:?} is no answer to {doing:?}");
                 Next::Ended(Verdict::Unknown(format!(
@@ -218,6 +234,22 @@ impl Commit {
                 )))
             }
         }
+    }
+
+    /// The next step towards the end, where there is time for it.
+    fn go_in_time(&mut self, action: Action, lasted: Duration) -> Next {
+        if lasted >= self.deadline {
+            return self.overdue();
+        }
+        self.go(action)
+    }
+
+    /// A producer that was too slow is not asked to abort, which would take its time again: it is closed without waiting, and
+    /// the registration of the next one of the same id aborts what is open.
+    fn overdue(&mut self) -> Next {
+        let during = self.doing;
+        self.abort_cause = Some(Cause::Overdue { during });
+        self.aborted(true)
     }
 
     fn go(&mut self, action: Action) -> Next {
@@ -248,18 +280,21 @@ impl Commit {
         })
     }
 
-    fn failed(&mut self, error: Error) -> Next {
-        match error.reaction() {
-            Reaction::Retry if self.retries < MAX_RETRIES && self.doing != Action::EndTxn => {
+    fn failed(&mut self, error: Error, lasted: Duration) -> Next {
+        match (error.reaction(), self.doing) {
+            // After EndTxn left us, an error that does not say "aborted" says nothing.
+            (Reaction::Replace | Reaction::Retry, Action::EndTxn) => {
+                Next::Ended(Verdict::Unknown(error.to_string()))
+            }
+            (Reaction::Retry, _) if lasted >= self.deadline => self.overdue(),
+            // These wait by themselves: only the deadline ends them.
+            (Reaction::Retry, Action::Flush | Action::SendOffsets) => Next::Do(self.doing),
+            (Reaction::Retry, _) if self.retries < MAX_RETRIES => {
                 self.retries += 1;
                 Next::Do(self.doing)
             }
-            // After EndTxn left us, an error that does not say "aborted" says nothing.
-            Reaction::Replace | Reaction::Retry if self.doing == Action::EndTxn => {
-                Next::Ended(Verdict::Unknown(error.to_string()))
-            }
             // The end was never asked for: a new producer of the same id aborts what is open.
-            Reaction::Replace => {
+            (Reaction::Replace, _) => {
                 self.abort_cause = Some(Cause::of(&error));
                 self.aborted(true)
             }
@@ -280,8 +315,8 @@ impl Streak {
     }
 
     pub fn aborted(&mut self, cause: &Cause) {
-        // A rebalance is nobody's fault, and nothing is found out by committing one by one.
-        if !matches!(cause, Cause::NotOwned(_)) {
+        // A rebalance or a slow broker is no task's fault, and nothing is found out by committing one by one.
+        if !matches!(cause, Cause::NotOwned(_) | Cause::Overdue { .. }) {
             self.aborts += 1;
         }
     }

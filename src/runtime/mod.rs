@@ -3,6 +3,7 @@
 //! Invariant: decisions come from `protocol/`, algorithms from `operator/`; this layer carries them out, and is the only
 //! one with threads and channels. It reads time only through the clock it is given.
 
+mod aside;
 pub mod board;
 mod budget;
 pub mod error;
@@ -14,6 +15,7 @@ mod patience;
 mod pause;
 mod pressure;
 pub mod process;
+mod progress;
 mod rebalance;
 mod runs;
 mod scout;

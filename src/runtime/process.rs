@@ -3,16 +3,18 @@
 //! Invariant: worker threads hold no task before the member has assigned it and none after `stop` has returned. A thread
 //! that panics stops the process: others take its tasks over from what is committed.
 
+use super::aside::{Aside, Step};
 use super::board::Board;
 use super::budget::Shares;
 use super::holders::Holders;
 use super::janitor;
 use super::observer;
 use super::pressure;
-use super::rebalance::Rebalancer;
+use super::progress::Progress;
+use super::rebalance::{MEMBERSHIP, Rebalancer};
 use super::runs;
 use super::scout;
-use super::shared::{Cluster, CommitProgress, Fences, Shared, Tuning};
+use super::shared::{Cluster, Fences, Shared, Tuning};
 use super::startup::{self, StartError};
 use super::telemetry;
 use super::worker::{Command, Ended, Lines, Worker};
@@ -56,6 +58,7 @@ pub struct Process {
     ended: Arc<Mutex<Vec<Ended>>>,
     stopping: Arc<AtomicBool>,
     left: AtomicBool,
+    aside: Mutex<Aside>,
     asked: Mutex<Duration>,
     /// Dropping them stops the observer and the watch over the memory.
     _watched: [Sender<()>; 2],
@@ -122,7 +125,7 @@ impl Process {
             board: Board::default(),
             metrics,
             fences: Fences::default(),
-            progress: CommitProgress::default(),
+            progress: Progress::default(),
             membership: OnceLock::new(),
         });
         Self::start_threads(shared, &clients, directory)
@@ -165,6 +168,7 @@ impl Process {
             let (shared, ended) = (shared.clone(), ended.clone());
             let handle = spawn(&format!("worker-{index}"), move || {
                 let end = run_worker(index, &shared, lines, seed);
+                shared.progress.ended(index);
                 ended
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -196,6 +200,7 @@ impl Process {
             ended,
             stopping,
             left,
+            aside: Mutex::default(),
             asked: Mutex::default(),
             _watched: [observing, watching],
             _directory: directory,
@@ -205,19 +210,8 @@ impl Process {
     /// Looks after the threads; returns the cause for which the process has to stop by itself.
     pub fn check(&self) -> Option<String> {
         self.leave_if_refused();
-        let limit = self.shared.tuning.commit_deadline;
-        let overdue = self
-            .shared
-            .progress
-            .overdue(self.shared.clock.elapsed(), limit);
-        for thread in 0..self.shared.tuning.threads {
-            let late = overdue
-                .contains(&thread)
-                .then(|| format!("its commit lasts longer than {limit:?}"));
-            self.shared
-                .board
-                .trouble(&format!("commit of thread {thread}"), late);
-        }
+        self.watch_commits();
+        self.watch_turns();
         if let Some(cause) = self.shared.board.failure() {
             return Some(cause);
         }
@@ -241,6 +235,56 @@ impl Process {
             Ended::Stopped if self.stopping.load(Ordering::Relaxed) => None,
             Ended::Stopped => Some("a worker thread has stopped".into()),
         })
+    }
+
+    /// Leaves the group for a while where a commit has outlived its deadline, so that others get the tasks.
+    fn watch_commits(&self) {
+        let Shared {
+            progress, board, ..
+        } = self.shared.as_ref();
+        let limit = self.shared.tuning.commit_deadline;
+        let now = self.shared.clock.elapsed();
+        let (overdue, let_go) = (progress.overdue(now, limit), progress.take_let_go());
+        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = aside.look(now, &overdue, &let_go);
+        for thread in 0..self.shared.tuning.threads {
+            let late = aside.threads().contains(&thread);
+            let reason = late.then(|| {
+                format!("its commit lasts longer than {limit:?}; the tasks are left to others")
+            });
+            board.trouble(&format!("commit of thread {thread}"), reason);
+        }
+        match step {
+            Some(Step::Leave) => {
+                let threads = aside.threads();
+                tracing::warn!(
+                    ?threads,
+                    "a commit has outlived its deadline: leaving the group for a while, so that others run the tasks"
+                );
+                self.member.step_aside();
+            }
+            Some(Step::Return) => {
+                tracing::info!("joining the group again");
+                board.trouble(MEMBERSHIP, Some("joining again".into()));
+                self.member.come_back();
+            }
+            None => {}
+        }
+    }
+
+    /// Names threads that stand still: their tasks do, too, and nothing else would say so.
+    fn watch_turns(&self) {
+        let shared = &self.shared;
+        let limit = shared.tuning.longest_turn();
+        let standing = shared.progress.standing(shared.clock.elapsed(), limit);
+        for thread in 0..shared.tuning.threads {
+            let reason = standing
+                .get(&thread)
+                .map(|stood| format!("it has not moved for {} s", stood.as_secs()));
+            shared
+                .board
+                .trouble(&format!("worker thread {thread}"), reason);
+        }
     }
 
     /// Leaves the group where this process cannot run what it was given; it stays up, not ready, and says why.

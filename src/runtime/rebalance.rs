@@ -15,9 +15,22 @@ use crate::protocol::ownership::Taken;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a lost membership is called among the reasons not to be ready.
-const MEMBERSHIP: &str = "group membership";
+pub(super) const MEMBERSHIP: &str = "group membership";
+
+/// How often a thread that is waited for is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A commit ends by itself at its deadline; one that has not after this comes back no more.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What a thread was ordered to close.
+struct Release {
+    thread: usize,
+    tasks: Vec<TaskId>,
+    closed: Receiver<()>,
+}
 
 /// Tells worker threads what the group has decided.
 pub struct Rebalancer {
@@ -68,8 +81,8 @@ impl Rebalancer {
             .collect()
     }
 
-    /// Sends every thread its part of the release; returns the threads with their answers.
-    fn order_release(&self, tasks: &[TaskId], clean: bool) -> Vec<(usize, Receiver<()>)> {
+    /// Sends every thread its part of the release.
+    fn order_release(&self, tasks: &[TaskId], clean: bool) -> Vec<Release> {
         let mut by_thread: BTreeMap<usize, Vec<TaskId>> = BTreeMap::new();
         for task in tasks {
             if let Some(thread) = self.placed().remove(task) {
@@ -79,19 +92,45 @@ impl Rebalancer {
         let mut waiting = Vec::new();
         for (thread, tasks) in by_thread {
             let (done, closed) = channel();
+            waiting.push(Release {
+                thread,
+                tasks: tasks.clone(),
+                closed,
+            });
             self.send(thread, Command::Release { tasks, clean, done });
-            waiting.push((thread, closed));
         }
         waiting
     }
 
     /// Waits for "closed"; fences the producers of threads that do not answer in time.
-    fn wait_or_fence(&self, waiting: Vec<(usize, Receiver<()>)>) {
+    fn wait_or_fence(&self, waiting: Vec<Release>) {
         let deadline = self.shared.clock.elapsed() + self.shared.tuning.release_deadline;
-        for (thread, closed) in waiting {
-            let left = deadline.saturating_sub(self.shared.clock.elapsed());
-            if closed.recv_timeout(left).is_err() {
-                self.fence(thread, &closed);
+        for release in waiting {
+            if self.closes(&release, deadline) {
+                continue;
+            }
+            self.fence(release.thread, &release.closed);
+            // Others run them from now on, and the thread cannot say so itself.
+            for task in &release.tasks {
+                self.shared.board.remove_task(task, release.thread);
+            }
+        }
+    }
+
+    /// Whether the thread closes its tasks by the deadline. It is not waited for where its commit does not come back.
+    fn closes(&self, release: &Release, deadline: Duration) -> bool {
+        let shared = &self.shared;
+        let limit = shared.tuning.commit_deadline + GRACE;
+        loop {
+            let now = shared.clock.elapsed();
+            let left = deadline.saturating_sub(now);
+            match release.closed.recv_timeout(left.min(LOOK)) {
+                Ok(()) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if left <= LOOK || shared.progress.is_stuck(release.thread, now, limit) {
+                return false;
             }
         }
     }
@@ -120,15 +159,21 @@ impl Rebalancer {
     }
 }
 
-/// The thread that gets a task: fewest tasks of its kind, then fewest at all.
-fn choose(placed: &BTreeMap<TaskId, usize>, threads: usize, task: &TaskId) -> usize {
+/// The thread that gets a task: not one that stands still, fewest tasks of its kind, then fewest at all.
+fn choose(
+    placed: &BTreeMap<TaskId, usize>,
+    threads: usize,
+    standing: &BTreeMap<usize, Duration>,
+    task: &TaskId,
+) -> usize {
     let load = |thread: usize| {
         let mine = placed.iter().filter(|(_, t)| **t == thread);
         let same = mine
             .clone()
             .filter(|(id, _)| id.sub_topology == task.sub_topology)
             .count();
-        (same, mine.count(), thread)
+        let stands = standing.contains_key(&thread);
+        (stands, same, mine.count(), thread)
     };
     (0..threads).min_by_key(|thread| load(*thread)).unwrap_or(0)
 }
@@ -136,6 +181,9 @@ fn choose(placed: &BTreeMap<TaskId, usize>, threads: usize, task: &TaskId) -> us
 impl RebalanceListener for Rebalancer {
     fn assigned(&self, partitions: &[TopicPartition], group: &GroupMetadata) {
         telemetry::on_rebalance(&self.shared.metrics, "assigned");
+        let limit = self.shared.tuning.longest_turn();
+        let now = self.shared.clock.elapsed();
+        let standing = self.shared.progress.standing(now, limit);
         for task in self.tasks_of(partitions) {
             let assignment = self.shared.ownership.assign(&task);
             let taken = Taken {
@@ -143,7 +191,7 @@ impl RebalanceListener for Rebalancer {
                 assignment,
             };
             let mut placed = self.placed();
-            let thread = choose(&placed, self.threads.len(), &task);
+            let thread = choose(&placed, self.threads.len(), &standing, &task);
             placed.insert(task.clone(), thread);
             drop(placed);
             tracing::info!(%task, thread, assignment, "assigned");
@@ -214,7 +262,7 @@ mod tests {
         let mut placed = BTreeMap::new();
         for (sub, partition) in [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("b", 3), ("b", 5)] {
             let task = TaskId::new(sub, partition);
-            let thread = choose(&placed, 2, &task);
+            let thread = choose(&placed, 2, &BTreeMap::new(), &task);
             placed.insert(task, thread);
         }
         for sub in ["a", "b"] {
@@ -226,5 +274,15 @@ mod tests {
             };
             assert_eq!(on(0), on(1), "{sub}");
         }
+    }
+
+    #[test]
+    fn a_thread_that_stands_still_gets_nothing_while_another_moves() {
+        let placed = BTreeMap::from([(TaskId::new("a", 0), 1)]);
+        let task = TaskId::new("a", 1);
+        let standing = |threads: &[usize]| threads.iter().map(|t| (*t, GRACE)).collect();
+        assert_eq!(choose(&placed, 2, &standing(&[]), &task), 0);
+        assert_eq!(choose(&placed, 2, &standing(&[0]), &task), 1);
+        assert_eq!(choose(&placed, 2, &standing(&[0, 1]), &task), 0);
     }
 }

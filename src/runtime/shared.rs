@@ -4,6 +4,7 @@
 
 use super::board::Board;
 use super::holders::Holders;
+use super::progress::Progress;
 use super::task::sink::{OutputTopic, StampLimits};
 use crate::broker::{Admin, Clients, Group, GroupMetadata, Membership};
 use crate::clock::Clock;
@@ -41,6 +42,16 @@ pub struct Tuning {
     pub run: Option<u32>,
     /// Each worker thread on a core of its own.
     pub pin_threads: bool,
+}
+
+/// A thread that has not finished a turn for so long, at least, stands still.
+const STANDING: Duration = Duration::from_secs(10);
+
+impl Tuning {
+    /// How long a turn may last, outside commits, until the thread counts as standing still.
+    pub fn longest_turn(&self) -> Duration {
+        (self.release_deadline / 2).max(STANDING)
+    }
 }
 
 /// Facts of the topics in use.
@@ -117,38 +128,6 @@ impl Fences {
     }
 }
 
-/// Since when each thread has been inside a commit, for the supervisor.
-#[derive(Default)]
-pub struct CommitProgress {
-    began: Mutex<BTreeMap<usize, Duration>>,
-}
-
-impl CommitProgress {
-    pub fn begin(&self, thread: usize, now: Duration) {
-        self.began
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(thread, now);
-    }
-
-    pub fn end(&self, thread: usize) {
-        self.began
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&thread);
-    }
-
-    /// Threads whose commit has lasted longer than `limit`.
-    pub fn overdue(&self, now: Duration, limit: Duration) -> Vec<usize> {
-        let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
-        began
-            .iter()
-            .filter(|(_, at)| now.saturating_sub(**at) > limit)
-            .map(|(thread, _)| *thread)
-            .collect()
-    }
-}
-
 pub struct Shared {
     pub plan: Plan,
     pub tuning: Tuning,
@@ -163,7 +142,7 @@ pub struct Shared {
     pub board: Board,
     pub metrics: Arc<Metrics>,
     pub fences: Fences,
-    pub progress: CommitProgress,
+    pub progress: Progress,
     /// Set once the member has started.
     pub membership: OnceLock<Arc<dyn Membership>>,
 }

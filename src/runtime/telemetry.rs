@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::operator::NodeCounts;
 use crate::plan::graph::NodeKind;
 use crate::protocol::TaskId;
-use crate::protocol::commit::Verdict;
+use crate::protocol::commit::{self, Verdict};
 use crate::protocol::facts::Counts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +43,11 @@ pub fn on_commit(metrics: &Metrics, verdict: &Verdict, bytes: usize, took: Durat
             commits.outcomes.with(["aborted"]).inc();
             commits.aborts.with([cause.label()]).inc();
             if *replace_producer {
-                commits.producers_replaced.with(["fenced_or_fatal"]).inc();
+                let why = match cause {
+                    commit::Cause::Overdue { .. } => cause.label(),
+                    _ => "fenced_or_fatal",
+                };
+                commits.producers_replaced.with([why]).inc();
             }
         }
         Verdict::Unknown(_) => {

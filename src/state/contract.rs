@@ -19,6 +19,7 @@ pub fn check(stores: &dyn Stores) {
     clear_of_a_prefix_without_a_successor(stores);
     nodes_and_tasks_are_apart(stores);
     position_ends_a_save_and_survives(stores);
+    recovering_loses_nothing(stores);
     wipe_removes_rows_and_position(stores);
     other_nodes_mean_another_store(stores);
     figures_count(stores);
@@ -275,6 +276,20 @@ fn position_ends_a_save_and_survives(stores: &dyn Stores) {
         all(&*store, "n"),
         rows(&[("a", "1"), ("b", "ahead of the position")])
     );
+}
+
+fn recovering_loses_nothing(stores: &dyn Stores) {
+    let mut store = stores.open("recover/0", &["n", "m"]).expect("open");
+    put(&mut *store, "n", &[("a", "1"), ("b", "2")]);
+    store.set_position(AT).expect("set");
+    put(&mut *store, "m", &[("c", "ahead of the position")]);
+    store.recover().expect("recover");
+    assert_eq!(store.position().expect("position"), Some(AT));
+    assert_eq!(all(&*store, "n"), rows(&[("a", "1"), ("b", "2")]));
+    put(&mut *store, "n", &[("a", "newer")]);
+    store.recover().expect("recover again");
+    assert_eq!(all(&*store, "n"), rows(&[("a", "newer"), ("b", "2")]));
+    assert_eq!(all(&*store, "m").len(), 1);
 }
 
 fn wipe_removes_rows_and_position(stores: &dyn Stores) {

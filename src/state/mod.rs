@@ -92,6 +92,14 @@ pub trait Store: Send {
     /// Ends a save.
     fn set_position(&mut self, position: SavedPosition) -> Result<()>;
     fn position(&self) -> Result<Option<SavedPosition>>;
+    /// After a write that failed: makes the store writable again where its medium is, without losing a row. What it holds can
+    /// be read meanwhile.
+    ///
+    /// # Errors
+    /// The medium refuses still; [`Error::Damaged`] where rows that were written are gone.
+    fn recover(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// Removes every row and the position.
     fn wipe(&mut self) -> Result<()>;
     /// Rows (estimated) and bytes on disk or in memory, and reads and writes of rows since opening.

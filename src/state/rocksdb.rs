@@ -3,7 +3,9 @@
 //! Invariant: what is read is what was written, or an error: each value carries a CRC32C over key and value. A store
 //! that does not open, has another format or other nodes than asked for is wiped and opened empty; the changelog
 //! restores it. Nothing is synced: the position is written last, and point-in-time recovery keeps a prefix of the
-//! writes, so after any crash a store holds at least what its position says. This file knows no changelog.
+//! writes, so after any crash a store holds at least what its position says. After a write that failed RocksDB refuses all
+//! others for as long as the database is open: it is opened again, and read only while that fails; every row that was
+//! acknowledged must be there then. This file knows no changelog.
 
 mod open;
 mod options;
@@ -70,6 +72,7 @@ impl Stores for RocksStores {
         };
         let db = open::open_or_wipe(&place)?;
         Ok(Box::new(RocksStore {
+            acknowledged: Cell::new(db.latest_sequence_number()),
             db: Some(db),
             place,
             _claim: claim,
@@ -87,8 +90,10 @@ const CRC_LEN: usize = 4;
 const POSITION: &[u8] = b"position";
 
 struct RocksStore {
-    /// Absent only after a wipe whose reopening failed.
+    /// Absent only after a reopening that failed.
     db: Option<DB>,
+    /// RocksDB's sequence number after the last write that succeeded.
+    acknowledged: Cell<u64>,
     place: open::Place,
     _claim: open::Claim,
     reads: Cell<u64>,
@@ -99,7 +104,12 @@ impl RocksStore {
     fn db(&self) -> Result<&DB> {
         self.db
             .as_ref()
-            .ok_or_else(|| Error::Io("the store could not be opened again after a wipe".into()))
+            .ok_or_else(|| Error::Io("the store could not be opened again".into()))
+    }
+
+    /// Everything that was written to the database has succeeded.
+    fn acknowledge(&self, db: &DB) {
+        self.acknowledged.set(db.latest_sequence_number());
     }
 
     fn family(&self, node: &str) -> Result<(&DB, &ColumnFamily)> {
@@ -181,11 +191,13 @@ impl Store for RocksStore {
             }
             if batch.size_in_bytes() >= BATCH_BYTES {
                 db.write(std::mem::take(&mut batch)).map_err(failed)?;
+                self.acknowledge(db);
             }
         }
         if !batch.is_empty() {
             db.write(batch).map_err(failed)?;
         }
+        self.acknowledge(db);
         self.writes += written;
         Ok(())
     }
@@ -198,7 +210,10 @@ impl Store for RocksStore {
         value.extend_from_slice(&position.nonce.to_le_bytes());
         let crc = crc(POSITION, &value[CRC_LEN..]);
         value[..CRC_LEN].copy_from_slice(&crc.to_le_bytes());
-        self.db()?.put(POSITION, value).map_err(failed)
+        let db = self.db()?;
+        db.put(POSITION, value).map_err(failed)?;
+        self.acknowledge(db);
+        Ok(())
     }
 
     fn position(&self) -> Result<Option<SavedPosition>> {
@@ -218,10 +233,29 @@ impl Store for RocksStore {
             .ok_or_else(|| Error::damaged("position of a store", "too short"))
     }
 
+    fn recover(&mut self) -> Result<()> {
+        // Two at a time would not open.
+        self.db = None;
+        let (db, refused) = match open::open_again(&self.place) {
+            Ok(db) => (db, None),
+            Err(error @ Error::Damaged { .. }) => return Err(error),
+            Err(error) => (open::open_to_read(&self.place)?, Some(error)),
+        };
+        let (found, wanted) = (db.latest_sequence_number(), self.acknowledged.get());
+        self.db = Some(db);
+        if found < wanted {
+            let message = format!("opened again, it ends at write {found}; {wanted} had succeeded");
+            return Err(Error::damaged("a store", message));
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
     fn wipe(&mut self) -> Result<()> {
         self.db = None;
         open::remove(&self.place.path)?;
-        self.db = Some(open::open_or_wipe(&self.place)?);
+        let db = open::open_or_wipe(&self.place)?;
+        self.acknowledge(&db);
+        self.db = Some(db);
         Ok(())
     }
 

@@ -2,8 +2,9 @@
 //!
 //! Invariant: there is one client at a time, and whoever reads the metadata keeps it open; a broken one is closed before
 //! the next one joins, with its tasks taken away before that (`rebalance.rs`). Whether to join anew is the listener's
-//! decision. The tasks topics are empty and paused; nothing is read here. Data consumers are other clients: their batch
-//! calls would answer a rebalance by a forced unassign.
+//! decision. A member that leaves is gone for the broker, too, before its client is closed. The tasks topics are empty and
+//! paused; nothing is read here. Data consumers are other clients: their batch calls would answer a rebalance by a forced
+//! unassign.
 
 use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};
@@ -21,16 +22,27 @@ use std::time::Duration;
 const POLL_MS: i32 = 100;
 /// For the last revocation when the member leaves.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// For LeaveGroup to be sent once nothing is owned; `close` then waits 5 s for its answer at most.
+const SEND_LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between a client that broke and the one that joins in its place: two twins must not burn a core.
 const JOIN_ANEW_AFTER: Duration = Duration::from_millis(500);
 
 /// The present client, shared by the thread and those who read the metadata.
 enum Seat {
     Taken(Arc<Client>),
-    /// A client broke; the next one has not joined yet.
+    /// A client broke, or has left for a while; the next one has not joined yet.
     Empty,
     /// The group was left.
     Left,
+}
+
+/// Where the member's thread stands.
+enum Place {
+    In(Arc<Client>),
+    /// Left for a while.
+    Aside,
+    /// The membership has ended.
+    Out,
 }
 
 struct Shared {
@@ -40,6 +52,10 @@ struct Shared {
     /// Readers hold it while they ask: a client that is closed meanwhile would never answer.
     seat: RwLock<Seat>,
     stop: AtomicBool,
+    /// An order to leave for a while that was not carried out yet.
+    leave: AtomicBool,
+    /// Joining again was not allowed yet.
+    away: AtomicBool,
 }
 
 /// The callback's side of a member's client.
@@ -107,26 +123,42 @@ impl Shared {
     }
 
     fn run(&self, client: Arc<Client>, done: &SyncSender<()>) {
-        let mut client = Some(client);
+        let mut place = Place::In(client);
         while !self.stopping() {
-            let Some(present) = &client else {
-                std::thread::sleep(Duration::from_millis(POLL_MS as u64));
-                continue;
-            };
-            poll(present, POLL_MS);
-            if let Some(broken) = rebalance(present).and_then(Rebalance::broken) {
-                self.seat(Seat::Empty);
-                close(present);
-                drop(client.take());
-                client = self.join_anew(&broken);
-            }
+            place = self.step(place);
         }
-        match client {
-            Some(client) => self.leave(&client),
-            None => self.seat(Seat::Left),
+        match place {
+            Place::In(client) => self.leave(&client, Seat::Left),
+            Place::Aside | Place::Out => self.seat(Seat::Left),
         }
         // Nobody may wait for it any more.
         let _ = done.send(());
+    }
+
+    fn step(&self, place: Place) -> Place {
+        match place {
+            Place::In(client) if self.leave.swap(false, Ordering::SeqCst) => {
+                self.leave(&client, Seat::Empty);
+                Place::Aside
+            }
+            Place::In(client) => {
+                poll(&client, POLL_MS);
+                let Some(broken) = rebalance(&client).and_then(Rebalance::broken) else {
+                    return Place::In(client);
+                };
+                self.seat(Seat::Empty);
+                close(&client);
+                drop(client);
+                self.join_anew(&broken).map_or(Place::Out, Place::In)
+            }
+            Place::Aside if !self.away.load(Ordering::SeqCst) => {
+                self.join_now("joining again").map_or(Place::Out, Place::In)
+            }
+            Place::Aside | Place::Out => {
+                std::thread::sleep(Duration::from_millis(POLL_MS as u64));
+                place
+            }
+        }
     }
 
     /// The client that takes a broken one's place; `None` where the membership has ended.
@@ -153,14 +185,17 @@ impl Shared {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        self.join_now(&format!("{message}; joining anew"))
+    }
+
+    fn join_now(&self, why: &str) -> Option<Arc<Client>> {
         match self.join() {
             Ok(client) => {
                 self.seat(Seat::Taken(Arc::clone(&client)));
                 Some(client)
             }
             Err(error) => {
-                let message = format!("{message}; joining anew: {error}");
-                self.listener.failed(&message, true);
+                self.listener.failed(&format!("{why}: {error}"), true);
                 None
             }
         }
@@ -168,15 +203,31 @@ impl Shared {
 
     /// Gives the tasks back, then leaves the group. The metadata stay readable while the last transactions end in the
     /// revocation's callback; they are shut before the close, after which librdkafka would not answer.
-    fn leave(&self, client: &Client) {
+    fn leave(&self, client: &Client, seat: Seat) {
         unsafe { code::rd_kafka_unsubscribe(client.rk()) };
         let deadline = Deadline::after(LEAVE_TIMEOUT);
         let owns = || rebalance(client).is_some_and(Rebalance::owns_any);
         while owns() && client.fatal().is_none() && !deadline.is_over() {
             poll(client, 20);
         }
-        self.seat(Seat::Left);
+        self.seat(seat);
+        if self.config.static_instance.is_none() {
+            await_leave(client);
+        }
         close(client);
+    }
+}
+
+/// Serves the client until it has sent LeaveGroup: a close that comes between the last unassignment and that would end the
+/// client without it, and the broker would count the member until its session ends. librdkafka forgets the member id with
+/// the request; a client that never joined has none.
+fn await_leave(client: &Client) {
+    let deadline = Deadline::after(SEND_LEAVE_TIMEOUT);
+    while client.fatal().is_none() && !deadline.is_over() {
+        match unsafe { group_metadata(client.rk()) } {
+            Ok(group) if group.member_id.is_empty() => return,
+            Ok(_) | Err(_) => poll(client, 20),
+        }
     }
 }
 
@@ -204,6 +255,8 @@ impl Member {
             listener,
             seat: RwLock::new(Seat::Empty),
             stop: AtomicBool::new(false),
+            leave: AtomicBool::new(false),
+            away: AtomicBool::new(false),
         });
         let client = shared.join()?;
         shared.seat(Seat::Taken(Arc::clone(&client)));
@@ -220,6 +273,17 @@ impl Member {
             shared,
             done: Mutex::new(done),
         }))
+    }
+
+    /// Gives the tasks back through the listener and leaves the group until [`Member::come_back`]. Returns at once.
+    pub fn step_aside(&self) {
+        self.shared.away.store(true, Ordering::SeqCst);
+        self.shared.leave.store(true, Ordering::SeqCst);
+    }
+
+    /// Joins again, once the group was left.
+    pub fn come_back(&self) {
+        self.shared.away.store(false, Ordering::SeqCst);
     }
 
     /// Gives the tasks back through the listener and leaves the group (a static member does not: it comes back).

@@ -32,12 +32,19 @@ fn fact(word: &str) -> Fact {
     }
 }
 
-/// Plays answers; returns the last `Next` in short.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Plays answers; `late` is a word after which the deadline has passed. Returns the last `Next` in short.
 fn play(script: &str) -> String {
-    let (mut commit, first) = Commit::start();
+    let (mut commit, first) = Commit::start(DEADLINE);
     let mut next = Next::Do(first);
+    let mut lasted = Duration::ZERO;
     for word in script.split_whitespace() {
-        next = commit.on(fact(word));
+        if word == "late" {
+            lasted = DEADLINE;
+        } else {
+            next = commit.on(fact(word), lasted);
+        }
     }
     match next {
         Next::Do(action) => format!("{action:?}"),
@@ -128,12 +135,70 @@ fn answers_lead_to_the_next_step() {
 }
 
 #[test]
-fn a_call_that_is_retriable_for_ever_is_aborted() {
+fn a_call_that_answers_again_at_once_for_ever_is_aborted() {
     let script = format!(
-        "done done owned {}",
+        "done done {}",
         "retriable ".repeat(MAX_RETRIES as usize + 1)
     );
     assert_eq!(play(&script), "Abort");
+}
+
+#[test]
+fn only_the_deadline_ends_calls_that_wait_by_themselves() {
+    let waits = "retriable ".repeat(100);
+    for (before, doing) in [("done", "Flush"), ("done done owned", "SendOffsets")] {
+        assert_eq!(play(&format!("{before} {waits}")), doing);
+        let script = format!("{before} {waits} late retriable");
+        assert_eq!(play(&script), "aborted overdue replace=true");
+    }
+}
+
+#[test]
+fn no_step_begins_after_the_deadline_but_what_was_asked_for_is_heard() {
+    let cases = [
+        ("late done", "aborted overdue replace=true"),
+        ("done late done", "aborted overdue replace=true"),
+        ("done done late owned", "aborted overdue replace=true"),
+        ("done done owned late done", "aborted overdue replace=true"),
+        ("done done late not-owned", "Abort"),
+        ("done late abortable", "Abort"),
+        ("done late abortable done", "aborted broker replace=false"),
+        (
+            "done late abortable retriable",
+            "aborted broker replace=true",
+        ),
+        ("done late fenced", "aborted fenced_or_fatal replace=true"),
+        ("done done owned done late committed", "CheckAgain"),
+        (
+            "done done owned done late committed owned",
+            "committed replace=false owned=true",
+        ),
+        ("done done owned done late retriable", "unknown"),
+        ("done done owned done late unknown", "unknown"),
+    ];
+    for (script, expected) in cases {
+        assert_eq!(play(script), expected, "after: {script}");
+    }
+}
+
+#[test]
+fn tasks_are_let_go_after_a_commit_that_outlived_its_deadline_undone() {
+    let committed = Verdict::Committed {
+        replace_producer: false,
+        owned: Ok(()),
+    };
+    let aborted = Verdict::Aborted {
+        cause: Cause::Overdue {
+            during: Action::Flush,
+        },
+        replace_producer: true,
+    };
+    let unknown = Verdict::Unknown("x".into());
+    for (verdict, expected) in [(committed, false), (aborted, true), (unknown, true)] {
+        assert_eq!(verdict.lets_go(DEADLINE, DEADLINE), expected, "{verdict:?}");
+        let before = DEADLINE - Duration::from_millis(1);
+        assert!(!verdict.lets_go(before, DEADLINE), "{verdict:?}");
+    }
 }
 
 #[test]
@@ -146,6 +211,9 @@ fn two_aborts_in_a_row_commit_one_by_one_and_a_rebalance_does_not_count() {
     });
     streak.aborted(&broker);
     streak.aborted(&moved);
+    streak.aborted(&Cause::Overdue {
+        during: Action::Flush,
+    });
     assert!(!streak.one_by_one());
     streak.aborted(&broker);
     assert!(streak.one_by_one());

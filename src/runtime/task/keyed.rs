@@ -55,6 +55,8 @@ pub struct KeyedInput {
     refreshing: Option<(Refresh, StateWork)>,
     /// The task's last committed block.
     last_block: Option<SavedPosition>,
+    /// The last write to the store failed: it has to be opened again before the next.
+    broken: bool,
     work: StateWork,
     /// Reads and writes that were told already.
     told: (u64, u64),
@@ -81,6 +83,7 @@ impl KeyedInput {
             refresh: Refresh::default(),
             refreshing: None,
             last_block: None,
+            broken: false,
             work: StateWork::default(),
             told: (0, 0),
             scratch: Vec::new(),
@@ -280,9 +283,15 @@ impl KeyedInput {
         let Some(position) = self.last_block else {
             return Ok(None);
         };
+        if self.broken {
+            self.store.recover()?;
+            self.broken = false;
+        }
         if self.operator.bytes().1 > 0 || self.store.position()? != Some(position) {
-            self.operator.save(&self.node, self.store.as_mut())?;
-            self.store.set_position(position)?;
+            let saved = self.operator.save(&self.node, self.store.as_mut());
+            let saved = saved.and_then(|()| self.store.set_position(position));
+            self.broken = saved.is_err();
+            saved?;
         }
         Ok(Some(position))
     }

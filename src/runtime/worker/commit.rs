@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// One wait for acknowledgements or for the offsets' answer; the state machine calls again.
 const STEP: Duration = Duration::from_secs(2);
+/// What an abort may take where the commit has used up its time; after that the producer is replaced.
+const SHORTEST_ABORT: Duration = Duration::from_secs(2);
 
 /// What one commit has gathered.
 #[derive(Default)]
@@ -24,6 +26,8 @@ pub(super) struct Gathered {
     pub(super) culprit: Option<(TaskId, TaskError)>,
     pub(super) bytes: usize,
     pub(super) began: Duration,
+    /// It outlived the deadline undone: the thread lets its tasks go.
+    pub(super) lets_go: bool,
 }
 
 impl Worker {
@@ -58,13 +62,13 @@ impl Worker {
             }
             return;
         }
-        let (commit, first) = Commit::start();
+        let (commit, first) = Commit::start(self.shared.tuning.commit_deadline);
         self.drive(commit, first, tasks);
     }
 
     /// Gives up what the open transaction holds, before its commit began.
     pub(super) fn give_up(&mut self, cause: Cause, culprit: Option<(TaskId, TaskError)>) {
-        let (commit, first) = Commit::give_up(cause);
+        let (commit, first) = Commit::give_up(cause, self.shared.tuning.commit_deadline);
         let tasks = self.tasks.keys().cloned().collect();
         let gathered = Gathered {
             tasks,
@@ -81,30 +85,46 @@ impl Worker {
             began: self.elapsed(),
             ..Gathered::default()
         };
-        self.shared.progress.begin(self.index, gathered.began);
         self.steps(commit, first, gathered);
-        self.shared.progress.end(self.index);
     }
 
     fn steps(&mut self, mut commit: Commit, mut action: Action, mut gathered: Gathered) {
-        loop {
+        self.shared.progress.begin(self.index, gathered.began);
+        let verdict = loop {
             let fact = self.execute(action, &mut gathered);
-            match commit.on(fact) {
+            match commit.on(fact, self.lasted(&gathered)) {
                 Next::Do(next) => action = next,
-                Next::Ended(verdict) => return self.settle(verdict, gathered),
+                Next::Ended(verdict) => break verdict,
             }
-        }
+        };
+        let deadline = self.shared.tuning.commit_deadline;
+        gathered.lets_go = verdict.lets_go(self.lasted(&gathered), deadline);
+        // What follows from it, a save for one, is no part of the commit.
+        let now = self.elapsed();
+        self.shared.progress.end(self.index, now, gathered.lets_go);
+        self.settle(verdict, gathered);
+    }
+
+    fn lasted(&self, gathered: &Gathered) -> Duration {
+        self.elapsed().saturating_sub(gathered.began)
+    }
+
+    /// What is left of the commit's time.
+    fn left(&self, gathered: &Gathered) -> Duration {
+        let deadline = self.shared.tuning.commit_deadline;
+        deadline.saturating_sub(self.lasted(gathered))
     }
 
     fn execute(&mut self, action: Action, gathered: &mut Gathered) -> Fact {
         match action {
             Action::Seal => self.seal(gathered),
             Action::Flush => {
+                let left = self.left(gathered);
                 let Some(outbox) = self.outbox() else {
                     return no_producer();
                 };
                 gathered.bytes = outbox.bytes();
-                match outbox.flush(STEP) {
+                match outbox.flush(left.min(STEP)) {
                     Ok(blocks) => {
                         gathered.blocks = blocks;
                         Fact::Done
@@ -114,14 +134,15 @@ impl Worker {
             }
             Action::Check | Action::CheckAgain => self.check(gathered),
             Action::SendOffsets => self.send_offsets(gathered),
-            Action::EndTxn => self.end(),
+            Action::EndTxn => self.end(gathered),
             Action::Abort => {
-                let deadline = self.shared.tuning.transaction_timeout;
+                let limit = self.shared.tuning.transaction_timeout;
+                let time = self.left(gathered).min(limit).max(SHORTEST_ABORT);
                 let Some(outbox) = self.outbox() else {
                     return no_producer();
                 };
                 outbox
-                    .abort(deadline)
+                    .abort(time)
                     .map_or_else(Fact::Failed, |()| Fact::Done)
             }
         }
@@ -198,22 +219,23 @@ impl Worker {
             return Fact::NotOwned(breach);
         }
         let offsets: Vec<CommittedOffset> = tasks.filter_map(|t| t.sealed_offset()).collect();
+        let left = self.left(gathered);
         let Some(outbox) = self.producer.outbox() else {
             return no_producer();
         };
         outbox
-            .send_offsets(&offsets, &metadata, STEP)
+            .send_offsets(&offsets, &metadata, left.min(STEP))
             .map_or_else(Fact::Failed, |()| Fact::Done)
     }
 
-    fn end(&mut self) -> Fact {
-        let deadline = self.shared.tuning.commit_deadline;
+    fn end(&mut self, gathered: &Gathered) -> Fact {
+        let left = self.left(gathered);
         let clock = self.shared.clock.clone();
         let began = clock.elapsed();
         let Some(outbox) = self.outbox() else {
             return no_producer();
         };
-        match outbox.commit(deadline) {
+        match outbox.commit(left) {
             Ok(outcome) => {
                 let disturbed = outbox.disturbed();
                 Fact::Ended {
@@ -228,7 +250,7 @@ impl Worker {
 
     /// What became of a commit, for logs and metrics.
     pub(super) fn report(&self, verdict: &Verdict, gathered: &Gathered) {
-        let took = self.elapsed().saturating_sub(gathered.began);
+        let took = self.lasted(gathered);
         let (thread, tasks, bytes) = (self.index, gathered.tasks.len(), gathered.bytes);
         match verdict {
             Verdict::Committed { .. } => {
@@ -245,6 +267,18 @@ impl Worker {
                 ..
             } => {
                 tracing::info!(thread, %breach, "transaction aborted: tasks moved");
+            }
+            Verdict::Aborted {
+                cause: Cause::Overdue { during },
+                ..
+            } => {
+                let ms = took.as_millis() as u64;
+                tracing::warn!(
+                    thread,
+                    ?during,
+                    ms,
+                    "transaction aborted: its commit has outlived its deadline; the producer is replaced"
+                );
             }
             Verdict::Aborted {
                 cause: Cause::Broker {

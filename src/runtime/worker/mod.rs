@@ -6,6 +6,7 @@
 mod commit;
 mod producer;
 mod reader;
+mod save;
 mod settle;
 mod status;
 mod tasks;
@@ -79,6 +80,8 @@ pub struct Worker {
     answers: (Sender<Answer>, Receiver<Answer>),
     next_commit: Duration,
     next_save: Duration,
+    /// Between saves that fail.
+    save_pause: Pause,
     streak: Streak,
     /// While committing one by one: the task whose turn it is, and those that have shown that they can.
     solo: Option<TaskId>,
@@ -112,6 +115,7 @@ impl Worker {
             answers: channel(),
             next_commit: now + shared.tuning.commit_interval,
             next_save: now + shared.tuning.save_interval,
+            save_pause: Pause::default(),
             streak: Streak::default(),
             solo: None,
             cleared: BTreeSet::new(),
@@ -126,6 +130,7 @@ impl Worker {
 
     /// One step: commands, answers, records, windows, and a commit if it is due.
     pub fn turn(&mut self) -> Option<Ended> {
+        self.moved();
         if self.obey() {
             return Some(Ended::Stopped);
         }
@@ -146,7 +151,13 @@ impl Worker {
         if self.commit_is_due() {
             self.commit();
         }
+        self.save_in_quiet();
         None
+    }
+
+    /// Tells that the thread does not stand still.
+    fn moved(&self) {
+        self.shared.progress.moved(self.index, self.elapsed());
     }
 
     fn elapsed(&self) -> Duration {
@@ -160,6 +171,7 @@ impl Worker {
                 Command::Take { task, taken } => self.take(task, taken),
                 Command::Release { tasks, clean, done } => {
                     self.release(&tasks, clean);
+                    self.moved();
                     // The callback may have given up waiting.
                     let _ = done.send(());
                 }

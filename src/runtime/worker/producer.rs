@@ -87,6 +87,7 @@ impl Worker {
             Ok(()) => {
                 self.producer.outbox = self.producer.fresh.take().map(Outbox::new);
                 self.producer.pause.succeeded();
+                self.shared.progress.recovered(self.index);
                 self.shared.board.trouble(&self.trouble_name(), None);
                 true
             }

@@ -1,16 +1,14 @@
-//! Work between commits, and what follows from how a commit ended.
+//! Work between commits, and what follows from how a commit ended. Saves are in `save.rs`.
 //!
 //! Invariant: nothing is applied from memory unless Kafka has acknowledged it and the task is still ours; after an
 //! abort inputs are read again from the committed position; after an unknown outcome the takeover asks Kafka.
 
 use super::Worker;
 use super::commit::Gathered;
-use crate::error::Reaction;
 use crate::protocol::TaskId;
 use crate::protocol::commit::{Cause, Verdict};
 use crate::protocol::ownership::Breach;
 use crate::runtime::error::TaskError;
-use crate::runtime::task::keyed::KeyedInput;
 use crate::runtime::task::rejects::RejectTarget;
 use crate::runtime::task::{Input, Phase, Task};
 use crate::runtime::telemetry;
@@ -139,17 +137,24 @@ impl Worker {
             } => {
                 self.streak.aborted(&cause);
                 self.roll_back();
-                if replace_producer {
+                if replace_producer || gathered.lets_go {
                     self.replace_producer();
                 }
                 if cause.says_fenced() {
                     self.on_fenced(opened_at);
                 }
-                self.blame(&cause, gathered);
+                if gathered.lets_go {
+                    self.let_go();
+                } else {
+                    self.blame(&cause, gathered);
+                }
                 self.drop_lost();
             }
             Verdict::Unknown(_) => {
                 self.replace_producer();
+                if gathered.lets_go {
+                    self.let_go();
+                }
                 for id in &gathered.tasks {
                     self.retake(id);
                 }
@@ -157,6 +162,21 @@ impl Worker {
                 self.drop_lost();
             }
         }
+    }
+
+    /// A commit has outlived its deadline: the tasks are left to others. The process sees that and leaves the group for a while
+    /// (`aside.rs`); until the group has heard of it nobody runs them.
+    fn let_go(&mut self) {
+        let ids: Vec<TaskId> = self.tasks.keys().cloned().collect();
+        tracing::warn!(
+            thread = self.index,
+            tasks = ids.len(),
+            "the commit has outlived its deadline: the thread lets its tasks go"
+        );
+        ids.iter().for_each(|id| self.close(id));
+        self.solo = None;
+        self.cleared.clear();
+        self.streak.committed();
     }
 
     /// After the ack: what was open is committed state now; claims begin to read.
@@ -291,116 +311,5 @@ impl Worker {
             self.save_at_close(id);
             self.close(id);
         }
-    }
-
-    /// Rows that are committed but not in the store yet go there, so that the task can return without a long replay.
-    fn save_at_close(&mut self, id: &TaskId) {
-        let Some(task) = self.tasks.get_mut(id) else {
-            return;
-        };
-        if !task.is_running() {
-            return;
-        }
-        if let Input::Keyed(keyed) = &mut task.input
-            && let Err(error) = keyed.save_rows()
-        {
-            tracing::warn!(task = %id, %error, "not saved at closing; the next owner replays more of the changelog");
-        }
-    }
-
-    /// Saves when it is time or when memory is short; no transaction is open now. Where memory is short, the tasks that hold most
-    /// give their rows to the store until a fifth of the budget is free: to evict everything at every commit would read it all back.
-    fn save_if_due(&mut self) {
-        let limit = self.shared.tuning.hot_bytes;
-        let mut held = self.hot_bytes();
-        if held > limit {
-            self.each_keyed(|keyed| keyed.operator.drop_spares());
-            held = self.hot_bytes();
-        }
-        let short = held > limit;
-        if !short && self.elapsed() < self.next_save {
-            return;
-        }
-        let mut ids: Vec<(usize, TaskId)> = self
-            .tasks
-            .values()
-            .filter(|t| t.is_running())
-            .map(|t| (hot_bytes_of(t), t.id.clone()))
-            .collect();
-        if short {
-            ids.sort_by(|a, b| b.cmp(a));
-        } else {
-            self.next_save = self.elapsed() + self.shared.tuning.save_interval;
-        }
-        let min_log = self.shared.tuning.refresh_min_log;
-        for (bytes, id) in ids {
-            if short && held <= limit / 5 * 4 {
-                break;
-            }
-            let Some(task) = self.tasks.get_mut(&id) else {
-                continue;
-            };
-            let Input::Keyed(keyed) = &mut task.input else {
-                continue;
-            };
-            let began = self.shared.clock.elapsed();
-            let saved = keyed.save(short, min_log);
-            telemetry::on_save(&self.shared, began);
-            held -= bytes.min(held);
-            self.on_saved(&id, saved);
-        }
-    }
-
-    /// Looks whether an admin has cut a log that this process owns. The next commit then saves at once, and begins to write all of
-    /// the state again: whoever took the task over before that would find it lost.
-    pub(super) fn watch_changelogs(&mut self) {
-        let shared = self.shared.clone();
-        let mut cut = false;
-        for task in self.tasks.values_mut().filter(|t| t.is_running()) {
-            let Input::Keyed(keyed) = &mut task.input else {
-                continue;
-            };
-            if let Some(start) = shared.cluster.log_start(&keyed.changelog) {
-                keyed.saw_log_start(start);
-            }
-            cut |= keyed.needs_save();
-        }
-        if cut {
-            self.next_save = self.elapsed();
-        }
-    }
-
-    fn each_keyed(&mut self, mut run: impl FnMut(&mut KeyedInput)) {
-        for task in self.tasks.values_mut() {
-            if let Input::Keyed(keyed) = &mut task.input {
-                run(keyed);
-            }
-        }
-    }
-
-    /// A full disk harms nothing yet: the rows stay in memory and the next save tries again. A damaged store is restored.
-    fn on_saved(&mut self, id: &TaskId, saved: Result<(), TaskError>) {
-        let about = format!("state of task {id}");
-        match saved {
-            Ok(()) => self.shared.board.trouble(&about, None),
-            Err(error) if error.reaction() == Reaction::Restore => self.failed(id, &error),
-            Err(error) => {
-                tracing::warn!(task = %id, %error, "not saved; it is tried again, and the changelog has everything");
-                self.shared
-                    .board
-                    .trouble(&about, Some(format!("it cannot be saved: {error}")));
-            }
-        }
-    }
-
-    fn hot_bytes(&self) -> usize {
-        self.tasks.values().map(hot_bytes_of).sum()
-    }
-}
-
-fn hot_bytes_of(task: &Task) -> usize {
-    match &task.input {
-        Input::Keyed(keyed) => keyed.operator.bytes().0,
-        Input::Source(_) => 0,
     }
 }

@@ -51,6 +51,24 @@ pub(super) fn open_or_wipe(place: &Place) -> Result<DB> {
     create(place)
 }
 
+/// Opens a database that was open in this process before: nothing is wiped, whatever is wrong.
+pub(super) fn open_again(place: &Place) -> Result<DB> {
+    open_existing(place)
+        .map_err(failed)?
+        .map_err(|reason| Error::damaged("a store", reason))
+}
+
+/// The same where nothing can be written: writes fail, and reads find what the log of writes holds, too.
+pub(super) fn open_to_read(place: &Place) -> Result<DB> {
+    DB::open_cf_descriptors_read_only(
+        &place.shared.database(),
+        &place.path,
+        families(place),
+        false,
+    )
+    .map_err(failed)
+}
+
 /// The inner error says why the database, though readable, is of no use.
 fn open_existing(place: &Place) -> Result<Result<DB, String>, ::rocksdb::Error> {
     let options = place.shared.database();
@@ -80,15 +98,14 @@ fn create(place: &Place) -> Result<DB> {
     Ok(db)
 }
 
-fn open_database(place: &Place) -> Result<DB, ::rocksdb::Error> {
+fn families(place: &Place) -> impl Iterator<Item = ColumnFamilyDescriptor> {
     let family = |name: String| ColumnFamilyDescriptor::new(name, place.shared.family());
-    let families = place
-        .nodes
-        .iter()
-        .map(|n| family_name(n))
-        .chain(["default".to_owned()])
-        .map(family);
-    DB::open_cf_descriptors(&place.shared.database(), &place.path, families)
+    let names = place.nodes.iter().map(|n| family_name(n));
+    names.chain(["default".to_owned()]).map(family)
+}
+
+fn open_database(place: &Place) -> Result<DB, ::rocksdb::Error> {
+    DB::open_cf_descriptors(&place.shared.database(), &place.path, families(place))
 }
 
 /// Deletes the files of a database that is not open.

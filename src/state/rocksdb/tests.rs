@@ -314,3 +314,50 @@ fn a_log_that_lost_its_end_leaves_a_store_that_holds_its_position() {
     }
     assert!(held.len() > 3 && held[0] == 49, "positions held: {held:?}");
 }
+
+#[test]
+fn a_store_that_cannot_be_written_is_read_and_goes_on_when_it_can() {
+    let at = tempfile::tempdir().expect("directory");
+    let stores = stores(at.path());
+    let mut store = stores.open("t/0", &["n"]).expect("open");
+    contract::put(&mut *store, "n", &[("a", "1")]);
+    store.set_position(AT).expect("position");
+    contract::put(&mut *store, "n", &[("b", "behind the position")]);
+    let rows = contract::rows(&[("a", "1"), ("b", "behind the position")]);
+    // Stands for a disk that refuses: opening to write needs the lock, opening to read does not.
+    let lock = at.path().join("t~0/LOCK");
+    fs::remove_file(&lock).expect("remove");
+    fs::create_dir(&lock).expect("create");
+    for _ in 0..2 {
+        assert!(matches!(store.recover(), Err(Error::Io(_))));
+        assert_eq!(contract::all(&*store, "n"), rows);
+        assert_eq!(store.position().expect("position"), Some(AT));
+        assert!(matches!(store.set_position(AT), Err(Error::Io(_))));
+    }
+    fs::remove_dir(&lock).expect("remove");
+    store.recover().expect("recover");
+    assert_eq!(contract::all(&*store, "n"), rows);
+    contract::put(&mut *store, "n", &[("c", "3")]);
+    store.recover().expect("recover again");
+    assert_eq!(contract::all(&*store, "n").len(), 3);
+}
+
+#[test]
+fn a_store_that_comes_back_without_what_was_written_is_damaged() {
+    let at = tempfile::tempdir().expect("directory");
+    let stores = stores(at.path());
+    let mut store = stores.open("t/0", &["n"]).expect("open");
+    contract::put(&mut *store, "n", &[("a", "1")]);
+    for log in files(at.path(), "log") {
+        fs::OpenOptions::new()
+            .write(true)
+            .open(log)
+            .and_then(|log| log.set_len(0))
+            .expect("cut");
+    }
+    assert!(matches!(store.recover(), Err(Error::Damaged { .. })));
+    store.wipe().expect("wipe");
+    contract::put(&mut *store, "n", &[("b", "2")]);
+    store.recover().expect("recover");
+    assert_eq!(contract::all(&*store, "n"), contract::rows(&[("b", "2")]));
+}
