@@ -10,7 +10,7 @@ use crate::protocol::commit::{Cause, Verdict};
 use crate::protocol::ownership::Breach;
 use crate::runtime::error::TaskError;
 use crate::runtime::task::rejects::RejectTarget;
-use crate::runtime::task::{Input, Phase, Task};
+use crate::runtime::task::{Input, Phase};
 use crate::runtime::telemetry;
 
 impl Worker {
@@ -310,6 +310,7 @@ impl Worker {
         for id in tasks {
             self.save_at_close(id);
             self.close(id);
+            self.moved();
         }
     }
 }
