@@ -35,13 +35,13 @@ pub fn start() -> Result<(), String> {
 fn filter(text: &str) -> Result<EnvFilter, String> {
     let named = |error: String| format!("{VARIABLE}={}: {error}", text.trim());
     let directives = text.split(',').map(str::trim).filter(|d| !d.is_empty());
-    let mut base = "info";
+    let mut base = "info".to_owned();
     let mut parts = Vec::new();
     for directive in directives {
         if directive.contains(['=', '[']) {
             parts.push(directive);
         } else if LEVELS.contains(&directive.to_ascii_lowercase().as_str()) {
-            base = directive;
+            base = directive.to_ascii_lowercase();
         } else {
             return Err(named(format!(
                 "{directive} is no level ({}); a part of the program takes one, as in {directive}=debug",
@@ -49,8 +49,8 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
             )));
         }
     }
-    let mut all = vec![base];
-    if ["debug", "trace"].contains(&base.to_ascii_lowercase().as_str()) {
+    let mut all = vec![base.as_str()];
+    if ["debug", "trace"].contains(&base.as_str()) {
         // What a library tells of every token is never meant by `debug`; naming it brings it back.
         all.push("sqlparser=info");
     }
