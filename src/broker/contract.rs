@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A member that can leave.
 trait Joined: Membership {
     fn leave(&self);
+    /// Leaves until `come_back`; returns at once.
+    fn step_aside(&self);
+    fn come_back(&self);
 }
 
 /// One implementation, and a cluster to run it on.

@@ -26,6 +26,8 @@ pub struct ExplainArgs {
 }
 
 pub fn explain(args: &ExplainArgs, global: &Global) -> anyhow::Result<u8> {
+    // Not needed without --brokers, but what is wrong with them would otherwise be heard of at `run` only.
+    global.settings()?;
     let (spec, plan) = load::topology(&args.file)?;
     let partitions = match global.brokers {
         Some(_) => {

@@ -92,7 +92,7 @@ impl Cli {
     fn dispatch(&self) -> anyhow::Result<u8> {
         match &self.command {
             Command::Run(args) => run::run(args, &self.global),
-            Command::Validate(args) => validate::validate(args),
+            Command::Validate(args) => validate::validate(args, &self.global),
             Command::Explain(args) => explain::explain(args, &self.global),
             Command::Topics(command) => topics::topics(command, &self.global),
             Command::Generate(command) => generate::generate(command, &self.global),

@@ -6,7 +6,7 @@
 
 use super::load;
 use super::options::{Cluster, Global};
-use crate::broker::{Admin, CommittedOffset, LogRange, TopicInfo};
+use crate::broker::{Admin, CommittedOffset, GroupMember, LogRange, TopicInfo};
 use crate::fetch::TopicPartition;
 use crate::plan::graph::{Input, Plan, SubTopology};
 use crate::plan::topics::{TopicKind, internal_topics};
@@ -46,6 +46,8 @@ enum To {
     Latest,
 }
 
+/// How often to look whether workers that are stopping have left: 5 seconds in all.
+const LEAVING_LOOKS: u32 = 50;
 /// How often and how long to look whether deleted topics are gone.
 const LOOKS: u32 = 100;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -101,7 +103,13 @@ pub fn reset(args: &ResetArgs, global: &Global) -> anyhow::Result<u8> {
 }
 
 fn refuse_members(cluster: &Cluster) -> anyhow::Result<()> {
-    let members = cluster.group.members()?;
+    let members = last_members(LEAVING_LOOKS, || {
+        let members = cluster.group.members()?;
+        if !members.is_empty() {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Ok(members)
+    })?;
     if members.is_empty() {
         return Ok(());
     }
@@ -113,6 +121,21 @@ fn refuse_members(cluster: &Cluster) -> anyhow::Result<()> {
         "the application is running: stop these workers first: {}",
         names.join(", ")
     )
+}
+
+/// Who is in the group still after so many looks: workers that were just stopped may be on their way out.
+fn last_members(
+    looks: u32,
+    mut look: impl FnMut() -> anyhow::Result<Vec<GroupMember>>,
+) -> anyhow::Result<Vec<GroupMember>> {
+    let mut members = look()?;
+    for _ in 1..looks {
+        if members.is_empty() {
+            break;
+        }
+        members = look()?;
+    }
+    Ok(members)
 }
 
 /// The internal topics that exist; the rejects are results, and stay.
@@ -225,5 +248,33 @@ fn beginning(
         at: at.clone(),
         offset: position,
         metadata: facts.to_metadata(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_are_leaving_are_waited_for_and_others_are_not_for_ever() {
+        let looked = |leaves_after: u32| {
+            let mut looks = 0;
+            let members = last_members(5, || {
+                looks += 1;
+                let gone = looks > leaves_after;
+                Ok(if gone { vec![] } else { vec![member()] })
+            });
+            (looks, members.expect("members").len())
+        };
+        assert_eq!(looked(0), (1, 0));
+        assert_eq!(looked(3), (4, 0));
+        assert_eq!(looked(9), (5, 1));
+    }
+
+    fn member() -> GroupMember {
+        GroupMember {
+            member_id: "w1-7".into(),
+            client_id: "w1".into(),
+        }
     }
 }

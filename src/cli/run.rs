@@ -2,7 +2,8 @@
 //!
 //! Invariant: the file and the settings are checked before anything is connected, and the HTTP address is bound before the group is
 //! joined: a start that fails disturbs no other worker. SIGTERM and Ctrl-C commit, close the tasks, leave the group and exit
-//! with 0; a second one is not waited for, and one that comes before there is anything to close neither.
+//! with 0; a second one is not waited for, and one that comes before there is anything to close neither. A bounded run
+//! that was stopped before its end exits with 1: whoever waits for its results must not take them for all.
 
 use super::load;
 use super::options::Global;
@@ -20,7 +21,8 @@ use std::time::Duration;
 
 /// Run a topology: one worker process, which shares the work with all others of the same topology
 ///
-/// Runs until SIGTERM or Ctrl-C: it then commits, leaves the group and exits with 0. Missing internal topics are made.
+/// Runs until SIGTERM or Ctrl-C: it then commits, leaves the group and exits with 0, or with 1 where --until-end has not
+/// reached the end. Missing internal topics are made.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   millstream run topologies/click-count.yaml
@@ -36,6 +38,8 @@ pub struct RunArgs {
 
 /// How often the process looks after its threads and signals.
 const WATCH: Duration = Duration::from_millis(50);
+/// What a bounded run says that was told to stop.
+const INTERRUPTED: &str = "stopped before the end was reached: what was processed is committed, and the same command goes on from there";
 
 pub fn run(args: &RunArgs, global: &Global) -> anyhow::Result<u8> {
     let settings = global.settings()?;
@@ -43,7 +47,8 @@ pub fn run(args: &RunArgs, global: &Global) -> anyhow::Result<u8> {
     let stop = Arc::new(AtomicBool::new(false));
     let starting = Arc::new(AtomicBool::new(true));
     for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 0, starting.clone())?;
+        let too_soon = i32::from(args.until_end);
+        signal_hook::flag::register_conditional_shutdown(signal, too_soon, starting.clone())?;
         // The second signal ends the process at once: Kafka aborts what is open.
         signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
@@ -61,25 +66,30 @@ pub fn run(args: &RunArgs, global: &Global) -> anyhow::Result<u8> {
     // Set once, here: a second value cannot come.
     let _ = status.shared.set(process.shared.clone());
     starting.store(false, Ordering::Relaxed);
-    let failure = loop {
-        if stop.load(Ordering::Relaxed) {
-            tracing::info!("stopping: committing and leaving the group");
-            break None;
-        }
-        if let Some(cause) = process.check() {
-            break Some(cause);
-        }
-        if process.finished() {
-            tracing::info!("every task has finished");
-            break None;
-        }
-        std::thread::sleep(WATCH);
-    };
+    let failure = watch(&process, &stop, args.until_end);
     process.stop();
     drop(server);
     match failure {
         None => Ok(0),
         Some(cause) => anyhow::bail!("{cause}"),
+    }
+}
+
+/// Looks after the process until it has to stop; returns why, where that is no success.
+fn watch(process: &Process, stop: &AtomicBool, until_end: bool) -> Option<String> {
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            tracing::info!("stopping: committing and leaving the group");
+            return until_end.then(|| INTERRUPTED.to_owned());
+        }
+        if let Some(cause) = process.check() {
+            return Some(cause);
+        }
+        if process.finished() {
+            tracing::info!("every task has finished");
+            return None;
+        }
+        std::thread::sleep(WATCH);
     }
 }
 

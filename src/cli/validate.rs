@@ -3,7 +3,7 @@
 //! Invariant: every file is checked, whatever was wrong with those before it.
 
 use super::load::{self, Checked};
-use super::options::Format;
+use super::options::{Format, Global};
 use crate::spec::diagnostic;
 use anyhow::Context;
 use clap::Args;
@@ -28,7 +28,9 @@ pub struct ValidateArgs {
     format: Format,
 }
 
-pub fn validate(args: &ValidateArgs) -> anyhow::Result<u8> {
+pub fn validate(args: &ValidateArgs, global: &Global) -> anyhow::Result<u8> {
+    // Not needed here, but what is wrong with them would otherwise be heard of at `run` only.
+    global.settings()?;
     let mut valid = true;
     let mut json = vec![];
     for path in &args.files {

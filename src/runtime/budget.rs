@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_shares_of_any_number_of_threads_fit_into_the_budget() {
-        for budget in [96_000_000, 128_000_000, 256_000_000, 4_000_000_000_u64] {
+        for budget in [128_000_000, 160_000_000, 256_000_000, 4_000_000_000_u64] {
             for threads in [1, 2, 8] {
                 let shares = Shares::of(budget, threads);
                 let each = shares.hot + shares.pending + shares.fetched + shares.to_send;

@@ -119,7 +119,7 @@ const OFF: &str = "off";
 const BROKER: &str = "broker";
 
 /// Below this nothing runs: client queues and write buffers alone take most of it.
-const LEAST_BUDGET: u64 = 96_000_000;
+const LEAST_BUDGET: u64 = 128_000_000;
 
 /// More threads than this in one process is a slip of the pen.
 const MOST_THREADS: usize = 256;

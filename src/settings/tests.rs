@@ -263,7 +263,7 @@ worker: { pin_threads: yes }
 state: { store: rocks }
 => FILE:1:17: `state.store`: `rocks` is not `rocksdb` or `memory`
 memory: { budget: 1MB }
-=> FILE:1:19: `memory.budget`: the least budget is 96MB
+=> FILE:1:19: `memory.budget`: the least budget is 128MB
 http: { bind: 8080 }
 => FILE:1:15: `http.bind`: `8080` is not `off` and not an address with a port
 topics: { replication: 0 }

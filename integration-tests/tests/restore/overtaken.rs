@@ -15,7 +15,7 @@ use super::{PATIENCE, events};
 
 const KEYS: u32 = 60_000;
 /// The fetch queue of a worker with this little memory is a small part of the log.
-const BUDGET: &str = "96MB";
+const BUDGET: &str = "128MB";
 /// What a held worker may have fetched: its queue, a fetch on the way, socket buffers.
 const FETCHED: u64 = 16_000_000;
 const OVERTAKEN: &str = "the restore was overtaken by a deletion";

@@ -63,7 +63,7 @@ fn a_worker_killed_in_the_middle_of_a_restore_restores_again() -> Result<()> {
     let scenario = Ledger::scenario(kafka::shared().bootstrap(), "midway", 1)?
         .set("group.session_timeout", "3s")
         // Little memory: the restore has to write into the store as it goes.
-        .set("memory.budget", "96MB");
+        .set("memory.budget", "128MB");
     let mut ledger = Ledger::default();
     let worker = scenario.start("w1")?;
     rounds(&mut ledger, &scenario, 250_000, 3)?;

@@ -36,6 +36,14 @@ impl Joined for RealMember {
     fn leave(&self) {
         self.0.stop(PATIENCE).unwrap();
     }
+
+    fn step_aside(&self) {
+        self.0.step_aside();
+    }
+
+    fn come_back(&self) {
+        self.0.come_back();
+    }
 }
 
 impl Cluster for RealKafka {
@@ -107,6 +115,8 @@ cases![
     membership::offsets_of_no_member_or_an_old_one_are_not_committed,
     membership::undecided_offsets_are_retriable_until_settled,
     membership::tasks_are_handed_over_and_members_are_listed,
+    membership::a_member_that_has_left_is_listed_no_more,
+    membership::a_member_that_steps_aside_holds_nothing_until_it_comes_back,
     membership::a_duplicate_static_member_loses_its_tasks_for_good,
     membership::a_fenced_member_joins_anew_where_it_may,
     outside::topics_are_made_described_grown_and_deleted,

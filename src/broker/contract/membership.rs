@@ -326,3 +326,36 @@ pub(super) fn a_fenced_member_joins_anew_where_it_may(cluster: &dyn Cluster) {
     first.leave();
     second.leave();
 }
+
+/// At once: who asks after the end of a process must not find it.
+pub(super) fn a_member_that_has_left_is_listed_no_more(cluster: &dyn Cluster) {
+    let (group, topic) = (unique("group"), make_topic(cluster, 2));
+    let reader = cluster.group(&group);
+    for _ in 0..10 {
+        let (member, _) = join_alone(cluster, &group, &topic, 2);
+        assert_eq!(reader.members().unwrap().len(), 1);
+        member.leave();
+        assert_eq!(reader.members().unwrap(), []);
+    }
+}
+
+pub(super) fn a_member_that_steps_aside_holds_nothing_until_it_comes_back(cluster: &dyn Cluster) {
+    let (group, topic) = (unique("group"), make_topic(cluster, 2));
+    let (member, recorder) = join_alone(cluster, &group, &topic, 2);
+    let before = member.metadata().unwrap();
+    member.step_aside();
+    eventually("the member has left", || {
+        cluster.group(&group).members().unwrap().is_empty()
+    });
+    assert_eq!(recorder.partitions("revoked"), [0, 1]);
+    eventually("nobody commits with its metadata", || {
+        member.metadata().unwrap().member_id.is_empty()
+    });
+    member.come_back();
+    eventually("the tasks are assigned again", || {
+        recorder.partitions("assigned").len() == 4
+    });
+    assert_ne!(member.metadata().unwrap().member_id, before.member_id);
+    assert!(!recorder.heard("lost") && !recorder.heard("fatal"));
+    member.leave();
+}

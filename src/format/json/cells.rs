@@ -350,7 +350,8 @@ fn write_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
 fn write_double(value: f64, out: &mut Vec<u8>) {
     let mut buffer = ryu::Buffer::new();
     let text = if value.is_finite() {
-        buffer.format_finite(value)
+        // There is one zero: -0.0 + 0.0 is 0.0.
+        buffer.format_finite(value + 0.0)
     } else {
         "null"
     };
@@ -360,7 +361,8 @@ fn write_double(value: f64, out: &mut Vec<u8>) {
 fn write_float(value: f32, out: &mut Vec<u8>) {
     let mut buffer = ryu::Buffer::new();
     let text = if value.is_finite() {
-        buffer.format_finite(value)
+        // As for doubles.
+        buffer.format_finite(value + 0.0)
     } else {
         "null"
     };

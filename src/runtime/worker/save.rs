@@ -87,20 +87,20 @@ impl Worker {
 
     /// A full disk harms nothing yet: the rows stay in memory and the next save tries again. A damaged store is restored.
     fn on_saved(&mut self, id: &TaskId, saved: Result<(), TaskError>) {
-        let about = format!("state of task {id}");
         match saved {
-            Ok(()) => self.shared.board.trouble(&about, None),
-            Err(error) if error.reaction() == Reaction::Restore => {
-                self.shared.board.trouble(&about, None);
-                self.failed(id, &error);
-            }
+            Ok(()) => self.state_trouble(id, None),
+            Err(error) if error.reaction() == Reaction::Restore => self.failed(id, &error),
             Err(error) => {
                 tracing::warn!(task = %id, %error, "not saved; it is tried again, and the changelog has everything");
-                self.shared
-                    .board
-                    .trouble(&about, Some(format!("it cannot be saved: {error}")));
+                self.state_trouble(id, Some(format!("it cannot be saved: {error}")));
             }
         }
+    }
+
+    /// Why the task's state is not well; a task that is closed takes its trouble along.
+    pub(super) fn state_trouble(&self, id: &TaskId, reason: Option<String>) {
+        let about = format!("state of task {id}");
+        self.shared.board.trouble(&about, reason);
     }
 
     /// Rows that are committed but not in the store yet go there, so that the task can return without a long replay.

@@ -310,6 +310,7 @@ impl Worker {
         for id in tasks {
             self.save_at_close(id);
             self.close(id);
+            self.moved();
         }
     }
 }

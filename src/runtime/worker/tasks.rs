@@ -437,7 +437,9 @@ impl Worker {
             .collect();
         gone.iter().for_each(|at| self.unassign(at));
         self.waiting.forget(id);
-        self.tasks.remove(id);
+        if self.tasks.remove(id).is_some() {
+            self.state_trouble(id, None);
+        }
         // After the store was closed: another thread may be waiting for it.
         self.shared.holders.give_back(id, self.index);
         self.shared.board.remove_task(id, self.index);
