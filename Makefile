@@ -40,7 +40,7 @@ unit: setup ## tests that need no Kafka
 integration: setup ## tests with the real binary on a real Kafka
 	@deploy/test.sh integration
 
-campaign: setup ## every integration test, the long ones and those of open work too
+campaign: setup ## every integration test, the long ones too
 	@deploy/test.sh campaign
 
 lint: setup ## formatting and clippy, warnings are errors

@@ -26,17 +26,16 @@ suite() { # COMMAND...
 
 unit() { suite cargo test --release --workspace --lib --bins --no-fail-fast; }
 
-# What every change has to pass: a cut of every subject that takes a quarter of an hour. One test at a time: each runs several worker
-# processes and kills them, and on two cores two of them would measure each other's patience.
-readonly CUT=(smoke:: bad_input:: exactly_once:: until_end:: faults::a_broker faults::a_second faults::a_worker faults::rolling restore::damaged restore::replay
-  event_time::an_empty event_time::all_partitions event_time::a_large)
+# What only campaigns run: the sizes of millions. One test at a time, there and here: each runs several worker processes and kills them, and on two
+# cores two of them would measure each other's patience.
+readonly LONG=(event_time::two_million restore::memory::four_million restore::memory::ten_million)
 
 integration() {
   suite deploy/build.sh || return
-  suite cargo test --release --workspace --test main --no-fail-fast -- --test-threads=1 "${CUT[@]}"
+  suite cargo test --release --workspace --test main --no-fail-fast -- --test-threads=1 "${LONG[@]/#/--skip=}"
 }
 
-# Every integration test there is, the long ones and those of open work included.
+# Every integration test there is, the long ones too.
 campaign() {
   suite deploy/build.sh || return
   suite cargo test --release --workspace --test main --no-fail-fast -- --test-threads=1
