@@ -148,14 +148,7 @@ impl Process {
             let shared = shared.clone();
             move || janitor::run(&shared, &ordered)
         })?;
-        let (observing, stopped) = channel();
-        spawn("observer", {
-            let shared = shared.clone();
-            move || observer::run(&shared, &stopped)
-        })?;
-        let (watching, unwatched) = channel();
-        let budget = shared.tuning.memory_budget;
-        spawn("memory", move || pressure::run(budget, &unwatched))?;
+        let watched = spawn_watches(&shared)?;
         let mut threads = Vec::new();
         for index in 0..shared.tuning.threads {
             let (commands, orders) = channel();
@@ -202,7 +195,7 @@ impl Process {
             left,
             aside: Mutex::default(),
             asked: Mutex::default(),
-            _watched: [observing, watching],
+            _watched: watched,
             _directory: directory,
         })
     }
@@ -341,6 +334,19 @@ impl Process {
             }
         }
     }
+}
+
+/// Starts what looks at the cluster and at the memory, until the senders are dropped.
+fn spawn_watches(shared: &Arc<Shared>) -> Result<[Sender<()>; 2], StartError> {
+    let (observing, stopped) = channel();
+    spawn("observer", {
+        let shared = shared.clone();
+        move || observer::run(&shared, &stopped)
+    })?;
+    let (watching, unwatched) = channel();
+    let budget = shared.tuning.memory_budget;
+    spawn("memory", move || pressure::run(budget, &unwatched))?;
+    Ok([observing, watching])
 }
 
 /// Makes the worker on its own thread and steps it until it ends; a panic is an end, too.

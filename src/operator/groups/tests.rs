@@ -123,7 +123,7 @@ fn an_index_finds_what_is_in_it_before_and_after_it_is_split() {
         assert_eq!(index.is_split(), keys > 57_344);
         assert!((0..keys).all(|key| find(&index, key) == Some(key)));
         assert!((keys..keys + 1000).all(|key| find(&index, key).is_none()));
-        let removed = |key: u32| key % 3 == 0;
+        let removed = |key: u32| key.is_multiple_of(3);
         for key in (0..keys).filter(|key| removed(*key)) {
             index.remove(tag(&key.to_be_bytes()), key);
         }

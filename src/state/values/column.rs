@@ -19,6 +19,12 @@ pub struct Column<T> {
     seen: Chunked<u64>,
 }
 
+impl<T: Copy + Default> Default for Column<T> {
+    fn default() -> Self {
+        Column::new()
+    }
+}
+
 impl<T: Copy + Default> Column<T> {
     pub const fn new() -> Self {
         Column {
