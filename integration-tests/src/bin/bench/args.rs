@@ -8,16 +8,27 @@ usage: bench [--records N] [--runs N] [--only NAMES] [--seconds N] [--set KEY=VA
   --records N    size of the data sets (default 10000000): W1 is run with N and 2 N records, W2 with N / 2 and N,
                  W3 with N keys and N / 2 updates
   --runs N       how often each measurement is made; medians are reported (default 5)
-  --only NAMES   some of w1,w2,w3,read,latency,idle (default: all)
-  --seconds N    how long latency is measured in each run (default 30)
+  --only NAMES   some of w1,w2,w3,read,latency,hop,idle,restart,restore (default: all), see below
+  --seconds N    how long latency and hop are measured in each run (default 30)
   --set K=V      one more worker setting, as in --set worker.threads=1; may be repeated
   --write        write the result into docs/bench.md
+
+  w1, w2, w3     counts per page, sums per user, one large open window: the CPU and memory of a worker
+  read           what librdkafka alone takes to read W1
+  latency        from a record's sending to its arrival at a read_committed reader, without a window
+  hop            from the sending of the record that closes a window to the arrival of the window's rows: two commits in a row
+  idle           what a worker without input takes
+  restart        kill -9 of a worker with N keys in one open window, started again on its state directory: time to /ready, to the
+                 first commit, and to a commit of every task
+  restore        the same state from the changelog alone, without the state directory: time to all tasks running
 
 environment: MILLSTREAM_TEST_BROKERS names a broker to use instead of a local one; KAFKA_JVM holds the JVM options of the
 local one; MILLSTREAM_BIN names the binary that is measured.";
 
 /// What can be measured, in the order in which it is.
-pub const NAMES: [&str; 6] = ["w1", "read", "w2", "w3", "latency", "idle"];
+pub const NAMES: [&str; 9] = [
+    "w1", "read", "w2", "w3", "latency", "hop", "idle", "restart", "restore",
+];
 
 /// What the user asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

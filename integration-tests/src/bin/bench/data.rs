@@ -22,6 +22,8 @@ pub const USERS: u64 = 1_000_000;
 pub const BEGIN_MS: i64 = 1_699_999_200_000;
 const CLICKS_PER_WINDOW: u64 = PAGES.len() as u64 * 1000;
 const PAYMENTS_PER_WINDOW: u64 = 500_000;
+/// So many records for each key of W3 fit into its hour.
+const RECORDS_PER_KEY: u64 = 4;
 /// A prime above every number of keys: multiples of it visit each key once, far from its neighbours.
 const STRIDE: u64 = 2_147_483_647;
 
@@ -71,6 +73,14 @@ impl Set {
         }
     }
 
+    /// How many records there can be: W3 has only one window.
+    pub fn room(self) -> u64 {
+        match self {
+            Set::Keys { keys } => keys * RECORDS_PER_KEY,
+            Set::Clicks | Set::Users => u64::MAX,
+        }
+    }
+
     /// Every key is below.
     pub fn keys(self) -> u64 {
         match self {
@@ -90,9 +100,8 @@ impl Set {
                 after(PAYMENTS_PER_WINDOW),
                 ((random & 0xffff_ffff) * USERS) >> 32,
             ),
-            // Four records for a key would still fit into the hour.
-            Set::Keys { keys } if number < keys => (after(keys * 4), number * STRIDE % keys),
-            Set::Keys { keys } => (after(keys * 4), random % keys),
+            Set::Keys { keys } if number < keys => (after(self.room()), number * STRIDE % keys),
+            Set::Keys { keys } => (after(self.room()), random % keys),
         };
         Event {
             at_ms: BEGIN_MS + offset_ms,
@@ -119,7 +128,7 @@ impl Set {
 }
 
 /// Any two numbers give unrelated results (the finalizer of MurmurHash3).
-fn scramble(number: u64) -> u64 {
+pub fn scramble(number: u64) -> u64 {
     let mut x = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
@@ -136,23 +145,52 @@ fn partition(number: u64) -> i32 {
 /// # Errors
 /// Kafka refuses one.
 pub fn write(brokers: &str, topic: &str, set: Set, numbers: std::ops::Range<u64>) -> Result<()> {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", brokers)
-        .set("enable.idempotence", "true")
-        .set("compression.type", "lz4")
-        .set("linger.ms", "50")
-        .set("queue.buffering.max.messages", "1000000");
-    let producer: ThreadedProducer<Delivery> = config.create_with_context(Delivery::default())?;
-    let mut text = String::new();
+    let mut writer = Writer::new(brokers, topic, set)?;
     for number in numbers {
-        set.write(number, &mut text)?;
-        let mut record = BaseRecord::<(), str>::to(topic)
+        writer.write(number)?;
+    }
+    writer.finish()
+}
+
+/// A producer for one topic that knows the records by their numbers.
+pub struct Writer {
+    producer: ThreadedProducer<Delivery>,
+    topic: String,
+    set: Set,
+    text: String,
+}
+
+impl Writer {
+    /// # Errors
+    /// The client cannot be made.
+    pub fn new(brokers: &str, topic: &str, set: Set) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", brokers)
+            .set("enable.idempotence", "true")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "50")
+            .set("queue.buffering.max.messages", "1000000");
+        Ok(Writer {
+            producer: config.create_with_context(Delivery::default())?,
+            topic: topic.to_string(),
+            set,
+            text: String::new(),
+        })
+    }
+
+    /// Hands the record of this number to the producer; waits while its queue is full.
+    ///
+    /// # Errors
+    /// The producer does not take it.
+    pub fn write(&mut self, number: u64) -> Result<()> {
+        self.set.write(number, &mut self.text)?;
+        let mut record = BaseRecord::<(), str>::to(&self.topic)
             .partition(partition(number))
-            .payload(&text);
+            .payload(&self.text);
         loop {
-            match producer.send(record) {
-                Ok(()) => break,
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
                     record = again;
                     std::thread::sleep(Duration::from_millis(5));
@@ -161,16 +199,23 @@ pub fn write(brokers: &str, topic: &str, set: Set, numbers: std::ops::Range<u64>
             }
         }
     }
-    producer.flush(Duration::from_secs(120))?;
-    match producer.context().failed.get() {
-        Some(error) => bail!("a record for {topic} was refused: {error}"),
-        None => Ok(()),
+
+    /// Waits until all are acknowledged.
+    ///
+    /// # Errors
+    /// Kafka has refused one, or does not answer.
+    pub fn finish(self) -> Result<()> {
+        self.producer.flush(Duration::from_secs(120))?;
+        match self.producer.context().failed.get() {
+            Some(error) => bail!("a record for {} was refused: {error}", self.topic),
+            None => Ok(()),
+        }
     }
 }
 
 /// Remembers the first record that was refused.
 #[derive(Default)]
-struct Delivery {
+pub struct Delivery {
     failed: OnceLock<KafkaError>,
 }
 

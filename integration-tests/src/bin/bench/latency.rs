@@ -21,10 +21,10 @@ use super::measure;
 use super::run::{App, Job};
 
 pub const PER_SECOND: u64 = 1000;
-const WARM_UP_SECONDS: u64 = 10;
-const READY: Duration = Duration::from_secs(60);
+pub const WARM_UP_SECONDS: u64 = 10;
+pub const READY: Duration = Duration::from_secs(60);
 /// The last records must have come by then.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// An idle worker first settles, then is watched.
 const SETTLE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(10);
@@ -35,6 +35,23 @@ pub struct Latency {
     pub p50_ms: f64,
     pub p99_ms: f64,
     pub max_ms: f64,
+}
+
+impl Latency {
+    /// Of all these, in milliseconds.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn of(mut latencies: Vec<f64>) -> Result<Self> {
+        ensure!(!latencies.is_empty(), "nothing was measured");
+        latencies.sort_by(f64::total_cmp);
+        let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
+        Ok(Latency {
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+            max_ms: at(1.0),
+        })
+    }
 }
 
 /// A worker without input.
@@ -63,14 +80,7 @@ pub fn pass(brokers: &str, job: Job<'_>, input: &str, seconds: u64) -> Result<La
     let sent = sender.join().ok().context("the sender panicked")?;
     stop(&mut worker)?;
     sent?;
-    let mut latencies = received?;
-    latencies.sort_by(f64::total_cmp);
-    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-    Ok(Latency {
-        p50_ms: at(0.5),
-        p99_ms: at(0.99),
-        max_ms: at(1.0),
-    })
+    Latency::of(received?)
 }
 
 fn send(brokers: &str, topic: &str, began: Instant, total: u64) -> Result<()> {
@@ -92,7 +102,11 @@ fn send(brokers: &str, topic: &str, began: Instant, total: u64) -> Result<()> {
     Ok(())
 }
 
-fn follow(brokers: &str, topic: &str) -> Result<BaseConsumer> {
+/// A reader of all committed records of a topic, from its beginning.
+///
+/// # Errors
+/// Kafka refuses.
+pub fn follow(brokers: &str, topic: &str) -> Result<BaseConsumer> {
     let consumer = topics::consumer(brokers, Isolation::Committed)?;
     let mut assignment = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
@@ -157,7 +171,11 @@ pub fn idle(brokers: &str, job: Job<'_>, input: &str) -> Result<Idle> {
     })
 }
 
-fn stop(worker: &mut Worker) -> Result<()> {
+/// Ends a worker in order.
+///
+/// # Errors
+/// It ends in another way, or not at all.
+pub fn stop(worker: &mut Worker) -> Result<()> {
     worker.sigterm()?;
     let status = worker.wait_exit(READY)?;
     ensure!(status.success(), "{status}: {}", worker.log()?);

@@ -5,12 +5,14 @@
 
 mod args;
 mod data;
+mod hop;
 mod latency;
 mod limit;
 mod measure;
 mod reader;
 mod report;
 mod run;
+mod standing;
 mod verify;
 
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ use args::Args;
 use data::{PARTITIONS, Set};
 use report::Report;
 use run::Job;
+use standing::Standing;
 use verify::Expected;
 
 /// The broker is not what is measured: the JVM's own choice of compiler and collector, and room for the page cache.
@@ -55,6 +58,23 @@ const PASS: Job<'_> = Job {
     settings: &[("commit.interval", "100ms")],
     tried: &[],
 };
+const HOP: Job<'_> = Job {
+    name: "hop",
+    topology: include_str!("hop.yaml"),
+    settings: &[("commit.interval", "100ms")],
+    tried: &[],
+};
+/// A fixed id, because the one that is made up is lost with the state directory.
+const STANDING: Job<'_> = Job {
+    name: "standing",
+    topology: include_str!("keys.yaml"),
+    settings: &[
+        ("worker.id", "bench"),
+        ("worker.static_membership", "true"),
+        ("state.save_interval", "5s"),
+    ],
+    tried: &[],
+};
 const IDLE: Job<'_> = Job {
     name: "idle",
     topology: include_str!("clicks.yaml"),
@@ -79,11 +99,13 @@ fn main() -> ExitCode {
 }
 
 fn bench(args: &Args) -> Result<bool> {
+    // A missing binary is said at once, not after a broker was started.
+    let version = report::version()?;
     let kafka = start_kafka()?;
     let mut bench = Bench {
         brokers: kafka.bootstrap(),
         args,
-        report: Report::new(kafka.bootstrap(), &args.settings),
+        report: Report::new(&version, &args.settings),
     };
     bench.report.say(bench.report.machine());
     // The read limit is that of W1's topic.
@@ -99,8 +121,14 @@ fn bench(args: &Args) -> Result<bool> {
     if args.wants("latency") {
         bench.latency()?;
     }
+    if args.wants("hop") {
+        bench.hop()?;
+    }
     if args.wants("idle") {
         bench.idle()?;
+    }
+    if args.wants("restart") || args.wants("restore") {
+        bench.standing()?;
     }
     println!("\n{}", bench.report.table());
     if args.write {
@@ -252,10 +280,43 @@ impl<'a> Bench<'a> {
                 &input.topic,
                 self.args.seconds,
             )?;
-            self.report.figure("latency, p50", "ms", seen.p50_ms);
-            self.report.figure("latency, p99", "ms", seen.p99_ms);
-            self.report.figure("latency, longest", "ms", seen.max_ms);
+            self.report.latency("latency", seen);
         }
+        Ok(())
+    }
+
+    fn hop(&mut self) -> Result<()> {
+        for _ in 0..self.args.runs {
+            let input = Input::new(self.brokers, "hop")?;
+            let seconds = self.args.seconds;
+            let seen = hop::measure(self.brokers, self.job(HOP), &input.topic, seconds)?;
+            self.report.latency("hop", seen);
+        }
+        Ok(())
+    }
+
+    /// Restarts and restores of one and the same state, whose rows are checked after all of them.
+    fn standing(&mut self) -> Result<()> {
+        let (set, runs) = (
+            Set::Keys {
+                keys: self.args.records,
+            },
+            self.args.runs,
+        );
+        let mut input = Input::new(self.brokers, "standing")?;
+        self.extend(&mut input, set, set.keys())?;
+        let job = self.job(STANDING);
+        self.report.say("waiting until all is in the store");
+        let mut standing = Standing::new(self.brokers, job, &input.topic, set, input.written)?;
+        for _ in 0..if self.args.wants("restart") { runs } else { 0 } {
+            self.report.restart(standing.restart()?);
+        }
+        for _ in 0..if self.args.wants("restore") { runs } else { 0 } {
+            self.report.restore(standing.restore()?);
+        }
+        let verdict = standing.close()?;
+        self.report
+            .check("after all restarts and restores", &verdict);
         Ok(())
     }
 

@@ -11,7 +11,11 @@ use integration_tests::process::Millstream;
 use integration_tests::wait;
 
 use super::args::Args;
+use super::latency::Latency;
 use super::measure::{Usage, median};
+use super::standing::{self, Restart, Restore};
+use super::verify::Verdict;
+use super::{data, hop};
 
 /// All runs of one workload at one size.
 struct Line {
@@ -22,7 +26,7 @@ struct Line {
     result: String,
 }
 
-/// Figures that are not a workload's: latency, idle.
+/// Figures that are not a workload's: latency, idle, restart.
 struct Figure {
     name: String,
     unit: &'static str,
@@ -34,16 +38,19 @@ pub struct Report {
     machine: String,
     lines: Vec<Line>,
     figures: Vec<Figure>,
+    /// Results that no line stands for.
+    checks: Vec<String>,
     exact: bool,
 }
 
 impl Report {
-    pub fn new(brokers: &str, tried: &[(String, String)]) -> Self {
+    pub fn new(version: &str, tried: &[(String, String)]) -> Self {
         Report {
             began: wait::now(),
-            machine: machine(brokers, tried),
+            machine: machine(version, tried),
             lines: Vec::new(),
             figures: Vec::new(),
+            checks: Vec::new(),
             exact: true,
         }
     }
@@ -99,6 +106,38 @@ impl Report {
         }
     }
 
+    pub fn latency(&mut self, name: &str, seen: Latency) {
+        self.figure(&format!("{name}, p50"), "ms", seen.p50_ms);
+        self.figure(&format!("{name}, p99"), "ms", seen.p99_ms);
+        self.figure(&format!("{name}, longest"), "ms", seen.max_ms);
+    }
+
+    pub fn restart(&mut self, seen: Restart) {
+        self.figure("restart, ready", "s", seen.ready_s);
+        self.figure("restart, first commit", "s", seen.first_s);
+        self.figure("restart, commits of all tasks", "s", seen.all_s);
+    }
+
+    pub fn restore(&mut self, seen: Restore) {
+        let per_second = |amount: f64| amount / seen.ready_s;
+        let rows = per_second(seen.rows as f64);
+        self.figure("restore, all tasks run", "s", seen.ready_s);
+        self.figure("restore, rows of state", "per s", rows);
+        self.figure(
+            "restore, changelog",
+            "MB per s",
+            per_second(seen.bytes / 1e6),
+        );
+    }
+
+    /// Takes and prints a result that is no run's own.
+    pub fn check(&mut self, what: &str, verdict: &Verdict) {
+        let text = format!("{what}: {verdict}");
+        self.say(&text);
+        self.checks.push(text);
+        self.exact &= verdict.exact();
+    }
+
     /// The tables, as Markdown.
     pub fn table(&self) -> String {
         let mut text = String::new();
@@ -120,8 +159,14 @@ impl Report {
             let middle = median(values.iter().copied());
             let _ = writeln!(
                 text,
-                "| {name} | {middle:.1} {unit} | {least:.1} to {most:.1} |"
+                "| {name} | {} {unit} | {} to {} |",
+                short(middle),
+                short(least),
+                short(most)
             );
+        }
+        for check in &self.checks {
+            let _ = writeln!(text, "\nRows {check}.");
         }
         text
     }
@@ -169,17 +214,10 @@ impl Report {
         let path = integration_tests::repository()?.join("docs/bench.md");
         let text = format!(
             "# What it costs\n\n\
-             Written by `make bench BENCH=--write` ({} runs of each, medians). {}.\n\n\
-             Exactly once, commits every second (latency: every 100 ms), {} partitions, otherwise default settings (W3: a memory\n\
-             budget of 256 MB). CPU is user and system time of the worker process, start and end included; *marginal* is the\n\
-             difference between two sizes. W1: clicks per page in windows of 15 s. W2: count and sum for each of a million users\n\
-             in windows of a minute. W3: each key once in one window of an hour, then half as many updates of random keys. read:\n\
-             librdkafka alone, all its threads on one core, reading the topic of W1. Every row of output was compared with the\n\
-             expected result. Latency is from a record's sending to its arrival at a `read_committed` reader, at 1000 records\n\
-             per second.\n\n{}",
+             Written by `make bench BENCH=--write` ({} runs of each, medians). {}.\n\n{}\n{}",
             args.runs,
             self.machine,
-            super::data::PARTITIONS,
+            explanation(args.records),
             self.table()
         );
         std::fs::write(&path, text).with_context(|| path.display().to_string())
@@ -201,7 +239,57 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     )
 }
 
-fn machine(brokers: &str, tried: &[(String, String)]) -> String {
+/// How the figures are to be read.
+fn explanation(records: u64) -> String {
+    format!(
+        "Exactly once, commits every second (latency and hop: every 100 ms; restart and restore: every 500 ms), {} partitions,\n\
+         otherwise default settings (W3: a memory budget of 256 MB). CPU is user and system time of the worker process, start and\n\
+         end included; *marginal* is the difference between two sizes. W1: clicks per page in windows of 15 s. W2: count and sum\n\
+         for each of a million users in windows of a minute. W3: each key once in one window of an hour, then half as many updates\n\
+         of random keys. read: librdkafka alone, all its threads on one core, reading the topic of W1. Every row of output was\n\
+         compared with the expected result. Latency is from a record's sending to its arrival at a `read_committed` reader, at\n\
+         1000 records per second.\n\n\
+         hop: from the sending of the records that close a window, one for each partition, to the arrival of the window's rows at a\n\
+         `read_committed` reader; {} windows a second, not in step with commits, {} keys. Two commits in a row: the source tasks',\n\
+         which make the watermark visible to the window tasks (the slowest of them counts), and the window task's, which makes the\n\
+         row visible to the reader. At an interval of 100 ms, half of one is waited for the first and up to one for the second.\n\n\
+         restart: `kill -9` of a worker that holds {records} keys in one open window, amid {} updates of random keys per second, with\n\
+         `worker.static_membership=true` and `state.save_interval=5s`, started again on its state directory within its session. From\n\
+         process start to `/ready`, to the first committed offset that has moved (records processed and their transaction ended, as\n\
+         the consumer group shows it), and to those of all tasks. restore: stopped with SIGTERM, the state directory deleted,\n\
+         started again, no input meanwhile: from process start until all tasks run; start and joining the group are in the time by\n\
+         which rows of state and bytes of changelog are divided. It replays the log with the updates of the restarts before. After\n\
+         the last one the window was closed and every row compared.\n",
+        data::PARTITIONS,
+        hop::PER_SECOND,
+        hop::LANES,
+        standing::PER_SECOND,
+    )
+}
+
+/// What the binary under test calls itself.
+///
+/// # Errors
+/// There is none, or it does not run.
+pub fn version() -> Result<String> {
+    let binary = integration_tests::process::binary()?;
+    let version = Millstream::new("", ["--version"]).succeed();
+    let version = version.with_context(|| format!("asking {}", binary.display()))?;
+    Ok(version.trim().to_string())
+}
+
+/// Two digits behind the point where they say something.
+fn short(value: f64) -> String {
+    if value.abs() < 10.0 {
+        format!("{value:.2}")
+    } else if value.abs() < 10_000.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+fn machine(version: &str, tried: &[(String, String)]) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let model = std::fs::read_to_string("/proc/cpuinfo")
         .ok()
@@ -209,16 +297,12 @@ fn machine(brokers: &str, tried: &[(String, String)]) -> String {
             let line = text.lines().find(|line| line.starts_with("model name"))?;
             Some(line.split_once(':')?.1.trim().to_string())
         });
-    let version = Millstream::new(brokers, ["--version"])
-        .succeed()
-        .unwrap_or_default();
     let kafka = match std::env::var("MILLSTREAM_TEST_BROKERS") {
         Ok(_) => "Kafka elsewhere",
         Err(_) => "shared with Kafka 4.1.1",
     };
     let mut text = format!(
-        "{} on {cores} cores ({}), {kafka}",
-        version.trim(),
+        "{version} on {cores} cores ({}), {kafka}",
         model.unwrap_or_else(|| "unknown CPU".into())
     );
     for (key, value) in tried {
@@ -238,6 +322,7 @@ mod tests {
             machine: String::new(),
             lines: Vec::new(),
             figures: Vec::new(),
+            checks: Vec::new(),
             exact: true,
         };
         let usage = |cpu_s| Usage {

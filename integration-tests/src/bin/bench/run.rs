@@ -25,6 +25,12 @@ use super::verify::{Expected, Verdict};
 /// A run that takes longer does not go on any more: a minute and more for start and end, and a slow machine's time for the records.
 const PATIENCE: Duration = Duration::from_secs(180);
 const RECORDS_PER_SECOND: u64 = 10_000;
+
+/// How long one waits for so many records to be taken.
+pub fn patience(records: u64) -> Duration {
+    PATIENCE + Duration::from_secs(records / RECORDS_PER_SECOND)
+}
+
 const REQUEST: Duration = Duration::from_secs(30);
 /// Between two looks at a worker's metrics, which cost it CPU.
 const SCRAPE: Duration = Duration::from_millis(500);
@@ -102,7 +108,7 @@ impl App {
     /// # Errors
     /// The binary cannot be started.
     pub fn start(&self, flags: &[&str]) -> Result<Worker> {
-        let state = self.home.path().join("state");
+        let state = self.state();
         let run = Millstream::new(&self.brokers, ["run", &self.file.to_string_lossy()])
             .env("MILLSTREAM__STATE__DIR", &state.to_string_lossy());
         let settings = self.settings.iter().map(String::as_str);
@@ -110,6 +116,16 @@ impl App {
             .chain(flags.iter().copied())
             .fold(run, Millstream::flag);
         run.start("worker", self.home.path())
+    }
+
+    /// The consumer group.
+    pub fn group(&self) -> &str {
+        &self.name
+    }
+
+    /// The workers' state directory.
+    pub fn state(&self) -> PathBuf {
+        self.home.path().join("state")
     }
 
     fn clean(&self) -> Result<()> {
@@ -191,7 +207,7 @@ pub fn to_the_end(
     let app = App::new(brokers, job, input)?;
     let mut store = Store::default();
     let mut asked = wait::now();
-    let patience = PATIENCE + Duration::from_secs(expected.records() / RECORDS_PER_SECOND);
+    let patience = patience(expected.records());
     let usage = measure::watch(
         || app.start(&["--until-end"]),
         patience,
@@ -219,7 +235,7 @@ pub fn to_the_end(
 }
 
 /// The sum of a metric over all its labels; `None` if the worker does not serve it.
-fn sum_of(metrics: &str, name: &str) -> Option<f64> {
+pub fn sum_of(metrics: &str, name: &str) -> Option<f64> {
     let values = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         rest.starts_with(['{', ' ']).then_some(rest)?;
