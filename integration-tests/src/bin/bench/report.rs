@@ -249,7 +249,7 @@ fn explanation(records: u64) -> String {
          of random keys. read: librdkafka alone, all its threads on one core, reading the topic of W1. Every row of output was\n\
          compared with the expected result. Latency is from a record's sending to its arrival at a `read_committed` reader, at\n\
          1000 records per second.\n\n\
-         hop: from the sending of the records that close a window, one for each partition, to the arrival of the window's rows at a\n\
+         hop: from the sending of the records that close a window, some for each partition, to the arrival of the window's rows at a\n\
          `read_committed` reader; {} windows a second, not in step with commits, {} keys. Two commits in a row: the source tasks',\n\
          which make the watermark visible to the window tasks (the slowest of them counts), and the window task's, which makes the\n\
          row visible to the reader. At an interval of 100 ms, half of one is waited for the first and up to one for the second.\n\n\

@@ -62,8 +62,9 @@ pub struct Standing<'a> {
     set: Set,
     /// Records of the input so far.
     written: u64,
-    app: App,
+    /// Dropped before its application, so that the group is empty and nobody needs the topics.
     worker: Worker,
+    app: App,
     /// Topic and partition that each task reads.
     inputs: Vec<(String, i32)>,
 }
@@ -96,10 +97,8 @@ impl<'a> Standing<'a> {
         standing.inputs = tasks(&standing.worker)?
             .iter()
             .map(|task| {
-                let topic = task["input"].as_str().context("a task without input")?;
-                // As in `totals/3`: each task reads the partition of its own number.
-                let name = task["task"].as_str().context("a task without name")?;
-                let (_, partition) = name.rsplit_once('/').context("no partition")?;
+                let input = task["input"].as_str().context("a task without input")?;
+                let (topic, partition) = input.rsplit_once('/').context("no partition")?;
                 Ok((topic.to_string(), partition.parse()?))
             })
             .collect::<Result<_>>()?;
@@ -145,18 +144,17 @@ impl<'a> Standing<'a> {
         let (mut ready_s, mut first_s) = (None, None);
         let patience = run::patience(self.written);
         loop {
+            let now = self.positions(group)?;
             let passed = || began.elapsed().as_secs_f64();
             ensure!(
                 began.elapsed() < patience,
-                "the worker is not back: {}",
-                self.worker.log()?
+                "the worker is not back: ready after {ready_s:?} s, first commit after {first_s:?} s, offsets were {before:?}, are {now:?}",
             );
             self.worker.alive()?;
             // A connection is refused until the server is up.
             if ready_s.is_none() && self.worker.get("/ready").is_ok_and(|a| a.status == 200) {
                 ready_s = Some(passed());
             }
-            let now = self.positions(group)?;
             let moved = now.iter().zip(before).filter(|(now, then)| now > then);
             let moved = moved.count();
             if moved > 0 {
@@ -197,6 +195,8 @@ impl<'a> Standing<'a> {
             let found = found.find_partition(topic, *partition);
             found
                 .and_then(|found| found.offset().to_raw())
+                // Kafka answers for what it does not know with an offset below zero.
+                .filter(|offset| *offset >= 0)
                 .with_context(|| format!("no offset of {topic}/{partition}"))
         };
         self.inputs.iter().map(offset).collect()
