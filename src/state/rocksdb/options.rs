@@ -5,8 +5,8 @@
 
 use super::StoreBudget;
 use ::rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options,
-    WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel,
+    Options, WriteBufferManager,
 };
 
 /// Files that one database keeps open: dozens of databases stay far below the usual limit of the process.
@@ -18,6 +18,7 @@ const MAX_WAL_BYTES: u64 = 64 << 20;
 /// Memory of write buffers comes in steps of this: an almost empty column family stays almost free.
 const ARENA_BLOCK: usize = 64 << 10;
 const BLOCK: usize = 8 << 10;
+const METADATA_BLOCK: usize = 4 << 10;
 const BLOOM_BITS: f64 = 10.0;
 
 /// What all databases of a process share.
@@ -78,7 +79,11 @@ impl Shared {
         blocks.set_block_cache(&self.cache);
         blocks.set_block_size(BLOCK);
         blocks.set_cache_index_and_filter_blocks(true);
-        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // In pieces: the filter of a whole file is a megabyte, and a cache that is small beside the state would read it again and again.
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_metadata_block_size(METADATA_BLOCK);
+        blocks.set_pin_top_level_index_and_filter(true);
         blocks.set_bloom_filter(BLOOM_BITS, false);
         blocks.set_whole_key_filtering(true);
         blocks.set_optimize_filters_for_memory(true);
