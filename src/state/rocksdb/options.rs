@@ -17,7 +17,8 @@ const WRITE_BUFFER: (usize, usize) = (1 << 20, 32 << 20);
 const MAX_WAL_BYTES: u64 = 64 << 20;
 /// Memory of write buffers comes in steps of this: an almost empty column family stays almost free.
 const ARENA_BLOCK: usize = 64 << 10;
-const BLOCK: usize = 8 << 10;
+/// Rows of state are small and read one by one: a block is what one of them costs.
+const BLOCK: usize = 4 << 10;
 const METADATA_BLOCK: usize = 4 << 10;
 const BLOOM_BITS: f64 = 10.0;
 
