@@ -117,10 +117,6 @@ impl Board {
         self.inner().joined = true;
     }
 
-    pub fn has_joined(&self) -> bool {
-        self.inner().joined
-    }
-
     /// A reason not to be ready; `None` takes it back.
     pub fn trouble(&self, about: &str, reason: Option<String>) {
         let mut inner = self.inner();

@@ -9,6 +9,7 @@ use super::budget::Shares;
 use super::holders::Holders;
 use super::janitor;
 use super::observer;
+use super::patience::patiently;
 use super::pressure;
 use super::progress::Progress;
 use super::rebalance::{MEMBERSHIP, Rebalancer};
@@ -88,14 +89,16 @@ impl Process {
         let cluster = Cluster::default();
         let topics = &settings.topics;
         let (replication, min_insync) = (topics.replication, topics.min_insync_replicas);
-        startup::prepare_patiently(
-            admin.as_ref(),
-            &plan,
-            &options.file,
-            replication,
-            min_insync,
-            &cluster,
-        )?;
+        patiently(startup::TRIES, || {
+            startup::prepare(
+                admin.as_ref(),
+                &plan,
+                &options.file,
+                replication,
+                min_insync,
+                &cluster,
+            )
+        })?;
         runs::refuse_mixed(group.as_ref(), options.until_end)?;
         runs::refuse_forgotten(&plan, &cluster, admin.as_ref(), group.as_ref())?;
         let run = match options.until_end {

@@ -23,6 +23,7 @@ use std::time::Duration;
 const ROUND: Duration = Duration::from_millis(20);
 /// After a look that failed.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
+
 /// A task whose position a worker thread wants to know.
 pub struct Question {
     pub task: TaskId,

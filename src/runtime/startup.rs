@@ -3,7 +3,6 @@
 //! Invariant: a process starts only on topics that fit its plan; what is missing is made (internal topics) or named
 //! together with the command that makes it (topics of sources and sinks).
 
-use super::patience::patiently;
 use super::shared::{Cluster, Topic};
 use super::task::sink::StampLimits;
 use crate::broker::{Admin, NewTopic, TopicInfo};
@@ -64,26 +63,12 @@ pub fn external_topics(plan: &Plan) -> Vec<String> {
     names
 }
 
-/// Prepares the topics; goes on trying for a while where Kafka says "not now" (a controller that is being elected, a broker that
-/// starts).
-pub fn prepare_patiently(
-    admin: &dyn Admin,
-    plan: &Plan,
-    file: &str,
-    replication: Option<i32>,
-    min_insync: Option<i32>,
-    cluster: &Cluster,
-) -> Result<(), StartError> {
-    patiently(TRIES, || {
-        prepare(admin, plan, file, replication, min_insync, cluster)
-    })
-}
-
-/// A failed call has waited for its own timeout already.
-const TRIES: u32 = 5;
+/// How often to prepare the topics where Kafka says "not now" (a controller that is being elected, a broker that starts): a failed
+/// call has waited for its own timeout already.
+pub const TRIES: u32 = 5;
 
 /// Checks the user's topics, makes the internal ones, and describes all of them.
-fn prepare(
+pub fn prepare(
     admin: &dyn Admin,
     plan: &Plan,
     file: &str,

@@ -69,18 +69,6 @@ impl StateDirectory {
     pub fn stores_path(&self) -> PathBuf {
         self.root.join("stores")
     }
-
-    /// Deletes the local store of a task, which must not be open.
-    ///
-    /// # Errors
-    /// The files cannot be deleted. It is no error that there are none.
-    pub fn wipe_task(&self, task: &str) -> Result<()> {
-        let path = self.stores_path().join(task_directory(task));
-        match fs::remove_dir_all(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed(&path, e)),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Name of a task's directory: `/` becomes `~`, which no topic, and so no sub-topology, can have in its name.
@@ -186,20 +174,5 @@ mod tests {
             .and_then(|d| d.worker_id(None))
             .expect("id");
         assert_ne!(other, id(None));
-    }
-
-    #[test]
-    fn wiping_a_task_takes_its_directory_and_no_other() {
-        let at = tempfile::tempdir().expect("directory");
-        let directory = StateDirectory::open(at.path(), "app").expect("open");
-        for task in ["clicks~1", "clicks~11"] {
-            fs::create_dir_all(directory.stores_path().join(task).join("x")).expect("create");
-        }
-        directory.wipe_task("clicks/1").expect("wipe");
-        directory
-            .wipe_task("clicks/1")
-            .expect("nothing there any more");
-        assert!(!directory.stores_path().join("clicks~1").exists());
-        assert!(directory.stores_path().join("clicks~11").exists());
     }
 }

@@ -158,10 +158,7 @@ pub fn compare(
     let mut comparison = Comparison::default();
     let mut windows = BTreeSet::new();
     let mut seen: BTreeMap<&GroupKey, &OutputContent> = BTreeMap::new();
-    let mut order = Order {
-        one_partition,
-        latest: HashMap::new(),
-    };
+    let mut places = Places::of(output);
     for row in output {
         let content = match &row.content {
             Ok(content) => content,
@@ -170,7 +167,10 @@ pub fn compare(
                 continue;
             }
         };
-        order.check(&mut comparison, row, &content.group);
+        places.check_order(&mut comparison, row, &content.group);
+        if one_partition {
+            places.check_home(&mut comparison, row, &content.group);
+        }
         if let Some(why) = &content.wrong_key {
             comparison.report(
                 AnomalyKind::WrongKey,
@@ -250,39 +250,59 @@ impl Comparison {
     }
 }
 
-/// A group, and the partition where it may stand on several.
-type Place<'a> = (&'a [Value], Option<i32>);
-
-/// The windows of a group come in their order, on the partition on which the group began.
-struct Order<'a> {
-    one_partition: bool,
-    /// Partition and latest window end by group; by group and partition where a group may stand on several.
-    latest: HashMap<Place<'a>, (i32, i64)>,
+/// Where the rows of the groups stand. The partitions are read beside each other, so which of a group's rows was read first says
+/// nothing: each partition has an order of its own, and a group belongs to the partition that holds most of its rows.
+struct Places<'a> {
+    rows: HashMap<&'a [Value], BTreeMap<i32, u64>>,
+    /// By group and partition, the latest window end so far.
+    latest: HashMap<(&'a [Value], i32), i64>,
 }
 
-impl<'a> Order<'a> {
-    fn check(&mut self, comparison: &mut Comparison, row: &OutputRow, group: &'a GroupKey) {
-        let place = (
-            group.key.as_slice(),
-            (!self.one_partition).then_some(row.partition),
-        );
-        let (partition, end) = self
-            .latest
-            .get(&place)
-            .copied()
-            .unwrap_or((row.partition, i64::MIN));
-        if partition != row.partition {
-            let detail = format!("its rows stood on partition {partition} before");
+impl<'a> Places<'a> {
+    fn of(output: &'a [OutputRow]) -> Self {
+        let mut rows: HashMap<&[Value], BTreeMap<i32, u64>> = HashMap::new();
+        for row in output {
+            if let Ok(content) = &row.content {
+                let places = rows.entry(&content.group.key).or_default();
+                *places.entry(row.partition).or_default() += 1;
+            }
+        }
+        Self {
+            rows,
+            latest: HashMap::new(),
+        }
+    }
+
+    /// The partition to which the group belongs.
+    fn home(&self, group: &GroupKey) -> Option<i32> {
+        let places = self.rows.get(group.key.as_slice())?;
+        let most = places.values().max()?;
+        let (partition, _) = places.iter().find(|(_, rows)| *rows == most)?;
+        Some(*partition)
+    }
+
+    /// A row on another partition than its group's.
+    fn check_home(&self, comparison: &mut Comparison, row: &OutputRow, group: &GroupKey) {
+        if let Some(home) = self.home(group)
+            && home != row.partition
+        {
+            let detail = format!("the rows of its key stand on partition {home}");
             comparison.report(AnomalyKind::Moved, Some(group), row, detail);
-        } else if group.end < end {
+        }
+    }
+
+    /// A row behind one of a later window.
+    fn check_order(&mut self, comparison: &mut Comparison, row: &OutputRow, group: &'a GroupKey) {
+        let place = (group.key.as_slice(), row.partition);
+        let latest = self.latest.entry(place).or_insert(group.end);
+        if group.end < *latest {
             let detail = format!(
                 "comes after the window that ends {}",
-                show_time(i128::from(end) * 1000)
+                show_time(i128::from(*latest) * 1000)
             );
             comparison.report(AnomalyKind::OutOfOrder, Some(group), row, detail);
         }
-        self.latest
-            .insert(place, (row.partition, group.end.max(end)));
+        *latest = group.end.max(*latest);
     }
 }
 

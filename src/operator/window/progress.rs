@@ -1,7 +1,6 @@
 //! Bookkeeping of a window node: up to where windows are closed, and how far firing has come.
 //!
-//! Invariant: the closed bound never falls. What is written is enough to go on in the middle of a window; the end of
-//! input (`i64::MAX`) is never written, so that the application can go on later. No rows here.
+//! Invariant: the closed bound never falls. What is written is enough to go on in the middle of a window. No rows here.
 
 use crate::state::{Error, Result};
 
@@ -19,10 +18,7 @@ struct Cursor {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// Received; `i64::MAX` at the end of input.
     watermark: i64,
-    /// What stays of it when it is the end of input: the last one before, or what firing has closed since.
-    lasting: i64,
     cursor: Option<Cursor>,
     /// Windows with ends up to here are emitted; those that are still held are cleared by the open transaction.
     fired: i64,
@@ -32,7 +28,6 @@ impl Default for Progress {
     fn default() -> Self {
         Progress {
             watermark: i64::MIN,
-            lasting: i64::MIN,
             cursor: None,
             fired: i64::MIN,
         }
@@ -54,9 +49,6 @@ impl Progress {
 
     pub fn advance(&mut self, watermark: i64) {
         self.watermark = self.watermark.max(watermark);
-        if watermark < i64::MAX {
-            self.lasting = self.lasting.max(watermark);
-        }
     }
 
     /// The last key that was emitted of the window.
@@ -69,7 +61,6 @@ impl Progress {
 
     /// The window is emitted up to this key.
     pub fn emit_to(&mut self, end: i64, key: &[u8]) {
-        self.lasting = self.lasting.max(end.saturating_sub(1));
         self.cursor = Some(Cursor {
             end,
             key: key.to_vec(),
@@ -78,7 +69,6 @@ impl Progress {
 
     /// The window is emitted entirely.
     pub fn emit_all(&mut self, end: i64) {
-        self.lasting = self.lasting.max(end.saturating_sub(1));
         self.cursor = None;
         self.fired = end;
     }
@@ -86,7 +76,7 @@ impl Progress {
     /// Version, closed bound, whether there is a cursor, its window's end and key; integers big-endian.
     pub fn encoded(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
-        bytes.extend_from_slice(&self.lasting.to_be_bytes());
+        bytes.extend_from_slice(&self.watermark.to_be_bytes());
         if let Some(cursor) = &self.cursor {
             bytes.extend_from_slice(&cursor.end.to_be_bytes());
             bytes.extend_from_slice(&cursor.key);
@@ -123,7 +113,6 @@ impl Progress {
         };
         Ok(Progress {
             watermark,
-            lasting: watermark,
             cursor,
             fired: i64::MIN,
         })
@@ -145,21 +134,6 @@ mod tests {
             [1, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 200, b'k']
         );
         assert_eq!(Progress::decoded(&progress.encoded()).unwrap(), progress);
-    }
-
-    #[test]
-    fn the_end_of_input_is_not_written_but_what_it_fired_stays_closed() {
-        let mut progress = Progress::default();
-        progress.advance(10);
-        progress.advance(i64::MAX);
-        let later = Progress::decoded(&progress.encoded()).unwrap();
-        assert_eq!(later.watermark(), 10);
-        progress.emit_to(100, b"");
-        let later = Progress::decoded(&progress.encoded()).unwrap();
-        assert_eq!(
-            (later.watermark(), later.emitted_to(100)),
-            (99, Some(&b""[..]))
-        );
     }
 
     #[test]

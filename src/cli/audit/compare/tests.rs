@@ -143,6 +143,24 @@ fn a_key_that_changes_its_partition_is_caught_where_the_key_forbids_it() {
     assert!(compare(&expected(), &rows, &COLUMNS.map(str::to_owned), false).ok(true));
 }
 
+/// The partitions of a topic are read beside each other: a moved row may come first or last. Bites: the rows that stayed are
+/// called moved, or out of order.
+#[test]
+fn a_moved_row_is_the_one_anomaly_whichever_partition_is_read_first() {
+    for moved in 0..3 {
+        for first in [0, 1] {
+            let mut rows = right();
+            rows[moved].partition = 1;
+            rows.sort_by_key(|row| (row.partition != first, row.partition));
+            assert_eq!(
+                kinds(&rows),
+                [AnomalyKind::Moved],
+                "row {moved}, partition {first} first"
+            );
+        }
+    }
+}
+
 #[test]
 fn unreadable_rows_and_wrong_keys_are_caught() {
     let mut rows = right();

@@ -94,6 +94,8 @@ pub enum Event {
     /// Rows of one block: time, page, n; and which of them are behind.
     Rows(Vec<(i64, String, i64)>, Vec<usize>),
     Watermark(i64),
+    /// The input has ended.
+    End,
     /// Chunks of so many rows, until all is emitted or, with the second number, so many chunks.
     Fire(usize, usize),
     Commit,
@@ -183,6 +185,7 @@ impl Harness {
         match event {
             Event::Rows(rows, behind) => self.rows(rows, behind),
             Event::Watermark(watermark) => self.op.advance(*watermark),
+            Event::End => self.op.close_all(),
             Event::Fire(limit, chunks) => self.fire(*limit, *chunks),
             Event::Commit => {}
         }

@@ -280,11 +280,7 @@ fn the_end_of_input_fires_all_and_the_application_can_go_on() {
     ] {
         harness.event(&event);
     }
-    for event in [
-        Event::Watermark(i64::MAX),
-        Event::Fire(10, 10),
-        Event::Commit,
-    ] {
+    for event in [Event::End, Event::Fire(10, 10), Event::Commit] {
         harness.event(&event);
     }
     harness.chaos(Chaos::CrashLog);
