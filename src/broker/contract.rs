@@ -52,8 +52,12 @@ fn unique(stem: &str) -> String {
 }
 
 fn make_topic(cluster: &dyn Cluster, partitions: i32) -> String {
+    make_topic_with(cluster, partitions, "segment.bytes", "1048576")
+}
+
+fn make_topic_with(cluster: &dyn Cluster, partitions: i32, key: &str, value: &str) -> String {
     let name = unique("topic");
-    let config = vec![("segment.bytes".to_string(), "1048576".to_string())];
+    let config = vec![(key.to_string(), value.to_string())];
     let topic = NewTopic {
         name: name.clone(),
         partitions,

@@ -1,12 +1,14 @@
-//! What the engine needs from Kafka, as narrow traits; the real client stands in [`kafka`].
+//! What the engine needs from Kafka, as narrow traits. [`kafka`] stands behind all of them; `native` reads, in its place.
 //!
 //! Invariant: nothing outside `broker/` names rdkafka. Whole fetches come in, blocks and rows go out; there is no
-//! callback per record, so a native wire client can take librdkafka's place. The traits decide nothing: the
+//! callback per record, so that records are read by librdkafka or by ourselves. The traits decide nothing: the
 //! protocol (what to do about an outcome) stands in `protocol/`.
 
 #[cfg(test)]
 mod contract;
+pub mod figures;
 pub mod kafka;
+mod native;
 
 use crate::error::Reaction;
 use crate::fetch::{Fetch, TopicPartition};

@@ -77,7 +77,7 @@ pub struct State {
     pub memory_budget: GaugeFamily<0>,
 }
 
-/// librdkafka's own figures.
+/// The Kafka clients' own figures.
 pub struct Client {
     pub queued_messages: GaugeFamily<2>,
     pub queued_bytes: GaugeFamily<2>,
@@ -315,7 +315,7 @@ impl State {
                 "millstream_memory_used_bytes",
                 ["part"],
                 "Memory held: `process` all of it (anonymous resident memory); of that `hot` layers, `store` (RocksDB's block \
-                 cache and write buffers), `clients` (librdkafka's queues).",
+                 cache and write buffers), `clients` (the Kafka clients' queues).",
             ),
             memory_budget: b.gauge("millstream_memory_budget_bytes", [], "The memory budget of the process."),
         }
@@ -329,12 +329,12 @@ impl Client {
             queued_messages: b.gauge(
                 "millstream_kafka_queued_messages",
                 ["client", "queue"],
-                "Messages in librdkafka's queues: `out` (to be sent or acknowledged), `in` (fetched, not yet taken).",
+                "Messages in the Kafka clients' queues: `out` (to be sent or acknowledged), `in` (fetched, not yet taken).",
             ),
             queued_bytes: b.gauge(
                 "millstream_kafka_queued_bytes",
                 ["client", "queue"],
-                "Bytes in librdkafka's queues.",
+                "Bytes in the Kafka clients' queues; what is fetched, as the broker compressed it.",
             ),
             messages: b.counter(
                 "millstream_kafka_messages_total",

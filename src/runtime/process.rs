@@ -27,7 +27,7 @@ use crate::plan::graph::Plan;
 use crate::protocol::bounded;
 use crate::protocol::ownership::Ownership;
 use crate::protocol::takeover::BOUNDED_MARK;
-use crate::settings::{Settings, StoreKind};
+use crate::settings::{FetchKind, Settings, StoreKind};
 use crate::state::Stores;
 use crate::state::directory::StateDirectory;
 use crate::state::memory::MemoryStores;
@@ -462,5 +462,6 @@ fn kafka_config(app: &str, worker_id: &str, settings: &Settings, until_end: bool
         .then(|| worker_id.to_string());
     config.fetch_queue_bytes = shares.fetched;
     config.produce_queue_bytes = shares.to_send;
+    config.native = settings.kafka.fetch == FetchKind::Native;
     config
 }

@@ -6,11 +6,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// Who reads records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FetchKind {
+    /// The engine itself, over Kafka's protocol.
+    #[default]
+    Native,
+    Librdkafka,
+}
+
 /// Connection to the cluster.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KafkaSettings {
     /// `host:port`, with commas between several.
     pub bootstrap_servers: String,
+    pub fetch: FetchKind,
     /// librdkafka's properties, passed on as they are.
     pub properties: BTreeMap<String, String>,
     /// Names of properties that came through `${…}`: they are not printed, whatever they are called.
@@ -21,6 +31,7 @@ impl Default for KafkaSettings {
     fn default() -> Self {
         KafkaSettings {
             bootstrap_servers: "localhost:9092".to_owned(),
+            fetch: FetchKind::default(),
             properties: BTreeMap::new(),
             hidden: BTreeSet::new(),
         }
@@ -42,6 +53,7 @@ impl fmt::Debug for KafkaSettings {
         let shown: BTreeMap<_, _> = self.shown().collect();
         f.debug_struct("KafkaSettings")
             .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("fetch", &self.fetch)
             .field("properties", &shown)
             .finish()
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Settings, StoreKind};
+use super::{FetchKind, Settings, StoreKind};
 use crate::spec::{duration, size};
 
 /// One key, by its path `section.key`.
@@ -38,6 +38,7 @@ pub(super) const KEYS: &[Key] = &[
         text,
         String::clone
     ),
+    key!("kafka.fetch", kafka.fetch, fetch, show_fetch),
     key!("worker.id", worker.id, worker_id, |id: &Option<String>| id
         .clone()
         .unwrap_or_else(|| AUTO.to_owned())),
@@ -202,6 +203,22 @@ fn show_bytes(bytes: &u64) -> String {
 
 fn directory(given: &str) -> Result<PathBuf, String> {
     text(given).map(PathBuf::from)
+}
+
+fn fetch(given: &str) -> Result<FetchKind, String> {
+    match given.trim() {
+        "native" => Ok(FetchKind::Native),
+        "librdkafka" => Ok(FetchKind::Librdkafka),
+        _ => Err(format!("`{given}` is not `native` or `librdkafka`")),
+    }
+}
+
+fn show_fetch(fetch: &FetchKind) -> String {
+    match fetch {
+        FetchKind::Native => "native",
+        FetchKind::Librdkafka => "librdkafka",
+    }
+    .to_owned()
 }
 
 fn store(given: &str) -> Result<StoreKind, String> {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use kafka::KafkaSettings;
+pub use kafka::{FetchKind, KafkaSettings};
 
 use crate::spec::diagnostic::closest;
 

@@ -38,6 +38,25 @@ pub struct Header {
     pub parts: u32,
 }
 
+#[cfg(test)]
+impl Header {
+    /// A header of the first task of this sub-topology, for tests.
+    pub fn sample(sub_topology: &str) -> Header {
+        Header {
+            fingerprint: 0,
+            sub_topology: sub_topology.to_string(),
+            partition: 0,
+            producers: 1,
+            epoch: 1,
+            nonce: 1,
+            watermark: 0,
+            idle: false,
+            part: 0,
+            parts: 1,
+        }
+    }
+}
+
 /// Partial aggregates of one shard: parallel columns, one entry per key and window.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Partials {

@@ -291,7 +291,7 @@ pub(super) fn deleted_records_are_out_of_range(cluster: &dyn Cluster) {
 pub(super) fn what_the_broker_refuses_is_refused_by_name_and_the_producer_stays_usable(
     cluster: &dyn Cluster,
 ) {
-    let topic = make_topic(cluster, 1);
+    let topic = make_topic_with(cluster, 1, "message.timestamp.after.max.ms", "3600000");
     let mut writer = producer(cluster, &unique("tx"));
     writer.begin().unwrap();
     let large = vec![7; 3 << 20];
@@ -340,4 +340,78 @@ pub(super) fn what_the_broker_refuses_is_refused_by_name_and_the_producer_stays_
     let (read, _) = read_to_end(&mut *consumer(cluster, &[(at(&topic, 0), 0)]));
     assert_eq!(read.iter().map(Row::text).collect::<Vec<_>>(), ["fine"]);
     assert!(!writer.disturbed());
+}
+
+/// Three producers write to one partition, a record each in turn, and end as it comes.
+pub(super) fn interleaved_transactions_show_what_was_committed(cluster: &dyn Cluster) {
+    let topic = make_topic(cluster, 1);
+    let mut writers: Vec<_> = (0..3).map(|_| producer(cluster, &unique("tx"))).collect();
+    let mut open: [Option<Vec<String>>; 3] = Default::default();
+    let mut committed = vec![];
+    // A linear congruential generator (Knuth's MMIX constants): the same order in every run.
+    let mut seed = 7_u64;
+    let mut random = |below: u64| {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    for step in 0..240 {
+        let chosen = random(3) as usize;
+        let writer = &mut writers[chosen];
+        let values = open[chosen].get_or_insert_with(|| {
+            writer.begin().unwrap();
+            vec![]
+        });
+        if values.is_empty() || (step < 200 && random(4) > 0) {
+            let value = format!("{step:04}");
+            writer.send(record(&topic, 0, value.as_bytes())).unwrap();
+            writer.flush(PATIENCE).unwrap();
+            values.push(value);
+        } else if random(2) == 0 {
+            assert_eq!(writer.commit(PATIENCE).unwrap(), Outcome::Committed);
+            committed.extend(open[chosen].take().unwrap_or_default());
+        } else {
+            writer.abort(PATIENCE).unwrap();
+            open[chosen] = None;
+        }
+    }
+    for (writer, open) in writers.iter_mut().zip(&open) {
+        if open.is_some() {
+            writer.abort(PATIENCE).unwrap();
+        }
+    }
+    committed.sort();
+    let (read, _) = read_to_end(&mut *consumer(cluster, &[(at(&topic, 0), 0)]));
+    assert_eq!(read.iter().map(Row::text).collect::<Vec<_>>(), committed);
+    // From the middle of what was aborted, and of what was committed.
+    for from in [read[3].offset + 1, read[9].offset] {
+        let (rest, _) = read_to_end(&mut *consumer(cluster, &[(at(&topic, 0), from)]));
+        let expected: Vec<_> = read.iter().filter(|r| r.offset >= from).cloned().collect();
+        assert_eq!(rest, expected, "from {from}");
+    }
+}
+
+/// Small records, some alike, and one that is larger than what a request asks for.
+pub(super) fn what_the_broker_has_compressed_comes_back_as_sent(cluster: &dyn Cluster) {
+    for codec in ["uncompressed", "gzip", "snappy", "lz4", "zstd"] {
+        let topic = make_topic_with(cluster, 1, "compression.type", codec);
+        let mut values: Vec<Vec<u8>> = (0..2000_u32)
+            .map(|i| format!("{{\"number\":{i},\"same\":\"{codec}\"}}").into_bytes())
+            .collect();
+        let noise = (0..900_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8);
+        values.insert(1000, noise.collect());
+        let mut writer = producer(cluster, &unique("tx"));
+        writer.begin().unwrap();
+        for value in &values {
+            writer.send(record(&topic, 0, value)).unwrap();
+        }
+        writer.flush(PATIENCE).unwrap();
+        assert_eq!(writer.commit(PATIENCE).unwrap(), Outcome::Committed);
+        let (read, _) = read_to_end(&mut *consumer(cluster, &[(at(&topic, 0), 0)]));
+        assert_eq!(read.len(), values.len(), "{codec}");
+        for (row, value) in read.iter().zip(&values) {
+            assert!(row.value.as_ref() == Some(value), "{codec}: {}", row.offset);
+        }
+    }
 }

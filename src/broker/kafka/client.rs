@@ -8,7 +8,8 @@ use super::config::{CONFIGURATION, KafkaConfig, Role, properties};
 use super::error::{codes, name};
 use super::ffi::{self, c_string, code, text};
 use super::rebalance::Rebalance;
-use super::statistics::Listener;
+use super::statistics;
+use crate::broker::figures::Listener;
 use crate::broker::{Error, Result};
 use crate::clock::{Clock, SystemClock};
 use std::ffi::{c_char, c_int, c_void};
@@ -303,7 +304,7 @@ unsafe extern "C" fn on_statistics(
         && !document.is_null()
     {
         let document = unsafe { std::slice::from_raw_parts(document.cast::<u8>(), len) };
-        listener.hear(name, document);
+        statistics::hear(listener, name, document);
     }
     0
 }

@@ -3,7 +3,8 @@
 //! Invariant: a setting that exactly-once or the protocol rests on is `Fixed`, and a user property of that name is
 //! refused; everything else is a default that user properties override. This file makes no client.
 
-use super::statistics::{self, Listener};
+use crate::broker::figures::{self, Listener};
+use crate::broker::native::NativeConfig;
 use crate::broker::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,8 @@ pub struct KafkaConfig {
     pub fetch_queue_bytes: usize,
     /// Sent and not yet acknowledged, per producer.
     pub produce_queue_bytes: usize,
+    /// Records are read by ourselves where that can be done.
+    pub native: bool,
     /// Hears the figures of data consumers and transactional producers.
     pub statistics: Listener,
 }
@@ -55,7 +58,37 @@ impl KafkaConfig {
             static_instance: None,
             fetch_queue_bytes: 32 << 20,
             produce_queue_bytes: 32 << 20,
+            native: true,
             statistics: Listener::default(),
+        }
+    }
+}
+
+impl KafkaConfig {
+    /// The settings of the native reader.
+    ///
+    /// # Errors
+    /// Why librdkafka has to read.
+    pub(super) fn reader(&self, client_id: &str) -> Result<NativeConfig, String> {
+        let role = Role::Data {
+            client_id: client_id.to_string(),
+        };
+        let mut config = NativeConfig::of(
+            &self.bootstrap_servers,
+            &self.properties,
+            self.fetch_queue_bytes,
+        )?;
+        config.client_id = self.client_id(&role);
+        config.figures = role
+            .statistics_name()
+            .map(|name| (name, self.statistics.clone()));
+        Ok(config)
+    }
+
+    fn client_id(&self, role: &Role) -> String {
+        match role {
+            Role::Member => self.worker_id.clone(),
+            _ => format!("{}-{}", self.client_id_prefix, role.name()),
         }
     }
 }
@@ -166,11 +199,7 @@ pub(super) fn properties(config: &KafkaConfig, role: &Role) -> Result<BTreeMap<S
         fixed: NEVER.into_iter().collect(),
     };
     settings.fixed("bootstrap.servers", &config.bootstrap_servers);
-    let id = match role {
-        Role::Member => config.worker_id.clone(),
-        _ => format!("{}-{}", config.client_id_prefix, role.name()),
-    };
-    settings.fixed("client.id", id);
+    settings.fixed("client.id", config.client_id(role));
     settings.default("socket.keepalive.enable", true);
     settings.default("reconnect.backoff.max.ms", 2000);
     // Disconnects are logged, and the log is how a disturbed transaction is noticed.
@@ -180,7 +209,7 @@ pub(super) fn properties(config: &KafkaConfig, role: &Role) -> Result<BTreeMap<S
     // Statistics wait in a queue until the client is polled: of a client that nobody polls they would pile up.
     let told = config.statistics.is_set() && role.statistics_name().is_some();
     let interval = if told {
-        statistics::INTERVAL.as_millis()
+        figures::INTERVAL.as_millis()
     } else {
         0
     };

@@ -28,8 +28,8 @@ pub use group::KafkaGroup;
 pub use member::Member;
 pub use plain::PlainProducer;
 pub use producer::KafkaProducer;
-pub use statistics::{BrokerFigures, ClientFigures, Listener, Queue};
 
+use super::native::NativeConsumer;
 use super::{Clients, Consumer, Producer, RebalanceListener, Result};
 use std::sync::Arc;
 
@@ -70,6 +70,12 @@ impl KafkaClients {
 
 impl Clients for KafkaClients {
     fn consumer(&self, client_id: &str) -> Result<Box<dyn Consumer>> {
+        if self.config.native {
+            match self.config.reader(client_id) {
+                Ok(config) => return Ok(Box::new(NativeConsumer::new(config)?)),
+                Err(why) => tracing::info!(client_id, "librdkafka reads: {why}"),
+            }
+        }
         Ok(Box::new(KafkaConsumer::new(&self.config, client_id)?))
     }
 

@@ -1,83 +1,16 @@
-//! librdkafka's own statistics: the few figures of its JSON document that tell whether a client is well.
+//! librdkafka's own statistics: our figures from its JSON document.
 //!
-//! Invariant: nothing decides by these figures; a document that cannot be read is dropped and logged once in a while
-//! by librdkafka's next one. They are handed out on the thread that serves the client, so a listener must be quick.
+//! Invariant: a document that cannot be read is dropped; the next one comes anyway.
 
+use crate::broker::figures::{BrokerFigures, ClientFigures, Listener, Queue};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
 
-/// How often a client tells its figures.
-pub(super) const INTERVAL: Duration = Duration::from_secs(5);
-
-/// What one client told of itself. Totals count since the client was made, and begin anew with the next one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ClientFigures {
-    /// Waiting to be sent or acknowledged.
-    pub out: Queue,
-    /// Fetched and not yet taken.
-    pub fetched: Queue,
-    /// Totals of records (messages) and of their bytes, as they were before compression.
-    pub sent: Queue,
-    pub received: Queue,
-    pub brokers: Vec<BrokerFigures>,
-}
-
-/// Messages and their bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Queue {
-    pub messages: u64,
-    pub bytes: u64,
-}
-
-/// One broker as one client sees it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BrokerFigures {
-    pub name: String,
-    /// 99th percentile of the last interval; `None` where nothing was asked.
-    pub round_trip_us: Option<u64>,
-    /// Longest time that the broker asked this client to hold back, in the last interval.
-    pub throttle_ms: u64,
-    /// Totals.
-    pub errors: u64,
-    pub connects: u64,
-    pub disconnects: u64,
-}
-
-/// Who hears the figures: the client's name (`consumer-0`, `producer-0`) and what it told.
-#[derive(Clone, Default)]
-pub struct Listener(Option<Arc<Hear>>);
-
-type Hear = dyn Fn(&str, &ClientFigures) + Send + Sync;
-
-impl Listener {
-    pub fn new(hear: impl Fn(&str, &ClientFigures) + Send + Sync + 'static) -> Self {
-        Listener(Some(Arc::new(hear)))
-    }
-
-    pub(super) fn is_set(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Hands the document's figures on.
-    pub(super) fn hear(&self, client: &str, document: &[u8]) {
-        let Some(hear) = &self.0 else { return };
-        match parse(document) {
-            Ok(figures) => hear(client, &figures),
-            Err(error) => tracing::debug!(client, %error, "the client's statistics cannot be read"),
-        }
-    }
-}
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Listener({})",
-            if self.is_set() { "set" } else { "none" }
-        )
+/// Hands the document's figures on.
+pub(super) fn hear(listener: &Listener, client: &str, document: &[u8]) {
+    match parse(document) {
+        Ok(figures) => listener.tell(client, &figures),
+        Err(error) => tracing::debug!(client, %error, "the client's statistics cannot be read"),
     }
 }
 
@@ -171,7 +104,7 @@ fn broker(broker: Broker) -> BrokerFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     const DOCUMENT: &str = r#"{
         "name": "w#consumer-1", "type": "consumer", "ts": 5016483227792, "replyq": 1,
@@ -217,8 +150,8 @@ mod tests {
             let heard = heard.clone();
             move |client, _| heard.lock().unwrap().push(client.to_string())
         });
-        listener.hear("consumer-0", b"{");
-        listener.hear("consumer-1", DOCUMENT.as_bytes());
+        hear(&listener, "consumer-0", b"{");
+        hear(&listener, "consumer-1", DOCUMENT.as_bytes());
         assert_eq!(*heard.lock().unwrap(), ["consumer-1"]);
     }
 }

@@ -265,18 +265,7 @@ fn a_row_that_no_block_takes_is_rejected_with_its_record_and_the_largest_other_f
     let mut partials = fold.drain().remove(0).1;
     partials.carried[0].key = Some(vec![0; CARRIED_PART]);
     partials.carried[0].value = Some(vec![0; CARRIED_PART]);
-    let header = Header {
-        fingerprint: 0,
-        sub_topology: "clicks".repeat(10),
-        partition: 0,
-        producers: 1,
-        epoch: 1,
-        nonce: 1,
-        watermark: 0,
-        idle: false,
-        part: 0,
-        parts: 1,
-    };
+    let header = Header::sample(&"clicks".repeat(10));
     let blocks = encode_partials(&header, &partials, 900_000);
     assert!(blocks[0].len() < 900_000, "{} bytes", blocks[0].len());
 }

@@ -93,18 +93,7 @@ mod tests {
     use crate::state::block::{Changes, Header, encode_changes};
 
     fn block(facts: Option<Facts>) -> Vec<u8> {
-        let header = Header {
-            fingerprint: 0,
-            sub_topology: "counts".into(),
-            partition: 0,
-            producers: 1,
-            epoch: 1,
-            nonce: 1,
-            watermark: 0,
-            idle: false,
-            part: 0,
-            parts: 1,
-        };
+        let header = Header::sample("counts");
         let mut changes = Changes::default();
         changes.facts = facts.map(|f| f.encode());
         encode_changes(&header, &changes, 10_000).remove(0)

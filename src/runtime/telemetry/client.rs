@@ -3,7 +3,7 @@
 //! Invariant: a metric's total never falls. A client that was replaced begins its own totals anew, so a total that is
 //! smaller than before is all new.
 
-use crate::broker::kafka::{BrokerFigures, ClientFigures, Listener, Queue};
+use crate::broker::figures::{BrokerFigures, ClientFigures, Listener, Queue};
 use crate::metrics::{Counter, Metrics};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -16,14 +16,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::wait;
-use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
 use super::data::{BEGIN_MS, PARTITIONS, scramble};
-use super::latency::{self, Latency, PATIENCE, READY, WARM_UP_SECONDS};
+use super::latency::{self, Latency, PATIENCE, READY, Sender, WARM_UP_SECONDS};
 use super::run::{App, Job};
 
 /// Keys: enough that each shard has some.
@@ -62,10 +60,7 @@ pub fn measure(brokers: &str, job: Job<'_>, input: &str, seconds: u64) -> Result
 
 /// A round is a record for each lane in each partition, all of one window.
 fn send(brokers: &str, topic: &str, began: Instant, sent: &Sent) -> Result<()> {
-    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("linger.ms", "1")
-        .create()?;
+    let sender = Sender::new(brokers, topic)?;
     for (round, sent) in sent.iter().enumerate() {
         let round = round as u64;
         let due = Duration::from_micros(round * GAP_US + scramble(round) % (GAP_US / 2));
@@ -75,15 +70,11 @@ fn send(brokers: &str, topic: &str, began: Instant, sent: &Sent) -> Result<()> {
         for lane in 0..LANES {
             let text = format!(r#"{{"at":{at},"lane":{lane},"round":{round}}}"#);
             for partition in 0..PARTITIONS {
-                let record = BaseRecord::<(), str>::to(topic)
-                    .partition(partition)
-                    .payload(&text);
-                producer.send(record).map_err(|(error, _)| error)?;
+                sender.send(partition, &text)?;
             }
         }
     }
-    producer.flush(PATIENCE)?;
-    Ok(())
+    sender.finish()
 }
 
 /// Latencies in ms of the rows of all windows that were closed after the warm-up.

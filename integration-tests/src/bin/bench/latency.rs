@@ -84,22 +84,50 @@ pub fn pass(brokers: &str, job: Job<'_>, input: &str, seconds: u64) -> Result<La
 }
 
 fn send(brokers: &str, topic: &str, began: Instant, total: u64) -> Result<()> {
-    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("linger.ms", "1")
-        .create()?;
+    let sender = Sender::new(brokers, topic)?;
     for seq in 0..total {
         let due = Duration::from_micros(seq * 1_000_000 / PER_SECOND);
         thread::sleep(due.saturating_sub(began.elapsed()));
         let text = format!(r#"{{"sent":{},"seq":{seq}}}"#, began.elapsed().as_micros());
         let partition = (seq % PARTITIONS as u64) as i32;
-        let record = BaseRecord::<(), str>::to(topic)
-            .partition(partition)
-            .payload(&text);
-        producer.send(record).map_err(|(error, _)| error)?;
+        sender.send(partition, &text)?;
     }
-    producer.flush(PATIENCE)?;
-    Ok(())
+    sender.finish()
+}
+
+/// Sends records at once, one by one.
+pub struct Sender<'a> {
+    producer: ThreadedProducer<DefaultProducerContext>,
+    topic: &'a str,
+}
+
+impl<'a> Sender<'a> {
+    /// # Errors
+    /// Kafka's client refuses.
+    pub fn new(brokers: &str, topic: &'a str) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers);
+        let producer = config.set("linger.ms", "1").create()?;
+        Ok(Sender { producer, topic })
+    }
+
+    /// # Errors
+    /// The client's queue is full.
+    pub fn send(&self, partition: i32, text: &str) -> Result<()> {
+        let record = BaseRecord::<(), str>::to(self.topic)
+            .partition(partition)
+            .payload(text);
+        self.producer.send(record).map_err(|(error, _)| error)?;
+        Ok(())
+    }
+
+    /// Waits for the broker to have all of it.
+    ///
+    /// # Errors
+    /// It has not.
+    pub fn finish(&self) -> Result<()> {
+        Ok(self.producer.flush(PATIENCE)?)
+    }
 }
 
 /// A reader of all committed records of a topic, from its beginning.

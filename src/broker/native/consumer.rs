@@ -1,0 +1,457 @@
+//! A consumer that speaks Kafka's protocol itself: one Fetch at a time per broker, decoded by the thread that polls.
+//!
+//! Invariant: no thread of its own touches the data; polling waits only for records, never for a name, a connection or metadata,
+//! which errands bring. While what a broker has answered is handed out, its next answer is under way. It never joins a group.
+
+use super::broker::Broker;
+use super::codec::Decoder;
+use super::errand::{Errands, News};
+use super::request::{self, Question};
+use super::slot::{Advice, Slot};
+use super::view::{TopicView, View, describe};
+use super::{Backoff, NativeConfig};
+use crate::broker::figures::{ClientFigures, INTERVAL, Queue};
+use crate::broker::{Consumer, Error, Polled, Result};
+use crate::clock::{Clock, SystemClock};
+use crate::fetch::TopicPartition;
+use bytes::Bytes;
+use kafka_protocol::messages::FetchResponse;
+use mio::{Events, Poll, Token, Waker};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an assignment waits to learn of a topic.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait for sockets before errors that have had their time are tried again.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+/// Between two questions for metadata at the least.
+const BETWEEN_VIEWS: Duration = Duration::from_millis(50);
+/// Not a broker's number.
+const WAKER: Token = Token(usize::MAX);
+
+/// Reads partitions over its own connections.
+pub struct NativeConsumer {
+    config: NativeConfig,
+    clock: SystemClock,
+    poll: Poll,
+    events: Events,
+    errands: Errands,
+    view: View,
+    /// Metadata is on its way; and is wanted, not before this time.
+    asking: bool,
+    ask_at: Option<Duration>,
+    asked_at: Duration,
+    asked: Backoff,
+    views: usize,
+    brokers: BTreeMap<i32, Broker>,
+    slots: BTreeMap<TopicPartition, Slot>,
+    generations: u64,
+    answers: u64,
+    /// Where the last round of handing out ended.
+    turn: Option<TopicPartition>,
+    decoder: Decoder,
+    received: Queue,
+    next_figures: Duration,
+}
+
+impl NativeConsumer {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] where the system has no handles left.
+    pub fn new(config: NativeConfig) -> Result<Self> {
+        let made = || -> io::Result<(Poll, Waker)> {
+            let poll = Poll::new()?;
+            let waker = Waker::new(poll.registry(), WAKER)?;
+            Ok((poll, waker))
+        };
+        let (poll, waker) = made().map_err(|error| Error::Fatal {
+            call: "consumer",
+            message: error.to_string(),
+        })?;
+        Ok(NativeConsumer {
+            errands: Errands::new(&config.client_id, Arc::new(waker)),
+            config,
+            clock: SystemClock::new(),
+            poll,
+            events: Events::with_capacity(64),
+            view: View::default(),
+            asking: false,
+            ask_at: None,
+            asked_at: Duration::ZERO,
+            asked: Backoff::default(),
+            views: 0,
+            brokers: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            generations: 0,
+            answers: 0,
+            turn: None,
+            decoder: Decoder::default(),
+            received: Queue::default(),
+            next_figures: Duration::ZERO,
+        })
+    }
+
+    /// Waits until these topics are known.
+    fn learn(&mut self, topics: &BTreeSet<Arc<str>>) -> Result<()> {
+        let deadline = self.clock.elapsed() + METADATA_TIMEOUT;
+        let mut why = "no broker has answered".to_string();
+        loop {
+            let unknown = |topic: &&Arc<str>| {
+                !matches!(self.view.topics.get(*topic), Some(TopicView::Partitions(_)))
+            };
+            if !topics.iter().any(|topic| unknown(&topic)) {
+                return Ok(());
+            }
+            let now = self.clock.elapsed();
+            if now >= deadline {
+                let call = "assign";
+                let message = format!("no metadata after {METADATA_TIMEOUT:?}: {why}");
+                return Err(Error::Retriable { call, message });
+            }
+            if !self.asking {
+                self.ask_view(topics);
+            }
+            let Some(news) = self.errands.wait(deadline - now) else {
+                continue;
+            };
+            let failed = self.hear(news);
+            for topic in topics {
+                let told = self.view.topics.get(topic);
+                match told {
+                    Some(TopicView::Unknown {
+                        passing: false,
+                        message,
+                    }) => {
+                        let message = format!("{topic}: {message}");
+                        self.view.topics.remove(topic);
+                        return Err(Error::Refused {
+                            call: "assign",
+                            message,
+                        });
+                    }
+                    Some(TopicView::Unknown { message, .. }) => why = format!("{topic}: {message}"),
+                    _ => {}
+                }
+            }
+            if failed.is_some() || !self.asking {
+                why = failed.unwrap_or(why);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    /// Asks for the topics in use and these.
+    fn ask_view(&mut self, more: &BTreeSet<Arc<str>>) {
+        let mut topics: BTreeSet<Arc<str>> = self.slots.keys().map(|at| at.topic.clone()).collect();
+        topics.extend(more.iter().cloned());
+        let mut addresses: Vec<String> = self.view.brokers.values().cloned().collect();
+        addresses.extend(self.config.bootstrap.iter().cloned());
+        // The broker that was asked last may be the one that is ill.
+        let first = self.views % addresses.len().max(1);
+        addresses.rotate_left(first);
+        self.views += 1;
+        self.asking = true;
+        self.ask_at = None;
+        self.asked_at = self.clock.elapsed();
+        self.errands.view(addresses, topics.into_iter().collect());
+    }
+
+    fn want_view(&mut self) {
+        if !self.asking && self.ask_at.is_none() {
+            // Soon after a long quiet, later while it goes on.
+            let at = self.asked_at + BETWEEN_VIEWS + self.asked.next();
+            self.ask_at = Some(at.max(self.clock.elapsed()));
+        }
+    }
+
+    /// Takes news; returns why a view has failed.
+    fn hear(&mut self, news: News) -> Option<String> {
+        match news {
+            News::View(Ok(view)) => {
+                self.asking = false;
+                self.view = view;
+                None
+            }
+            News::View(Err(why)) => {
+                tracing::warn!(
+                    client = self.config.client_id,
+                    "no metadata: {why}; asking again"
+                );
+                self.asking = false;
+                self.want_view();
+                Some(why)
+            }
+            News::Opened { broker, line } => {
+                let now = self.clock.elapsed();
+                let (registry, client) = (self.poll.registry(), &self.config.client_id);
+                let entry = self.brokers.entry(broker).or_default();
+                if let Err(why) = entry.opened(line, registry, Token(broker as usize), now) {
+                    tracing::warn!(client, broker, "no connection: {why}; trying again");
+                    self.want_view();
+                }
+                None
+            }
+        }
+    }
+
+    /// One look at everything that moves by itself, with a wait for sockets.
+    fn exchange(&mut self, wait: Duration) -> Result<()> {
+        match self
+            .poll
+            .poll(&mut self.events, Some(wait.min(LONGEST_WAIT)))
+        {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let (call, message) = ("poll", error.to_string());
+                return Err(Error::Fatal { call, message });
+            }
+        }
+        let ready: Vec<i32> = self
+            .events
+            .iter()
+            .filter(|event| event.token() != WAKER)
+            .map(|event| event.token().0 as i32)
+            .collect();
+        let now = self.clock.elapsed();
+        for id in ready {
+            let Some(broker) = self.brokers.get_mut(&id) else {
+                continue;
+            };
+            match broker.serve() {
+                Ok(None) => {}
+                Ok(Some((frame, version, questions))) => {
+                    self.answered(id, frame, version, questions)
+                }
+                Err(error) => self.lost(id, &error),
+            }
+        }
+        while let Some(news) = self.errands.news() {
+            self.hear(news);
+        }
+        self.ask_brokers(now);
+        if self.ask_at.is_some_and(|at| at <= now) {
+            self.ask_view(&BTreeSet::new());
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, id: i32, frame: Bytes, version: i16, questions: Vec<Question>) {
+        let now = self.clock.elapsed();
+        let response = match super::wire::response(frame, version) {
+            Ok(response) => response,
+            Err(error) => return self.lost(id, &io::Error::other(error.to_string())),
+        };
+        let response: FetchResponse = response;
+        if response.error_code != 0 {
+            return self.lost(id, &io::Error::other(describe(response.error_code)));
+        }
+        if let Some(broker) = self.brokers.get_mut(&id) {
+            broker.answered(&response, now);
+        }
+        self.answers += 1;
+        let mut find = false;
+        for (question, answer) in request::answers(response, questions) {
+            let slot = self.slots.get_mut(&question.at);
+            let asked = (question.offset, question.generation);
+            let Some(slot) = slot.filter(|s| (s.next().0, s.generation) == asked && !s.paused())
+            else {
+                continue;
+            };
+            find |= slot.arrived(answer, now, self.answers) == Advice::FindLeader;
+        }
+        if find {
+            self.want_view();
+        } else {
+            self.asked = Backoff::default();
+        }
+    }
+
+    fn lost(&mut self, id: i32, error: &io::Error) {
+        let now = self.clock.elapsed();
+        if let Some(broker) = self.brokers.get_mut(&id) {
+            let address = broker.close(self.poll.registry(), now);
+            let client = &self.config.client_id;
+            tracing::info!(
+                client,
+                broker = id,
+                address,
+                "connection lost: {error}; connecting again"
+            );
+        }
+        self.want_view();
+    }
+
+    /// Sends what each broker can be asked now; opens the connections that are missing.
+    fn ask_brokers(&mut self, now: Duration) {
+        let mut questions: BTreeMap<i32, Vec<(u64, Question)>> = BTreeMap::new();
+        let mut full: BTreeSet<i32> = BTreeSet::new();
+        let mut leaderless = false;
+        for slot in self.slots.values() {
+            let Some(leader) = self.view.leader(&slot.at) else {
+                leaderless |= slot.wanted(now);
+                continue;
+            };
+            if slot.full() {
+                full.insert(leader.broker);
+            } else if slot.wanted(now) {
+                let (offset, fetched_epoch) = slot.next();
+                let question = Question {
+                    at: slot.at.clone(),
+                    generation: slot.generation,
+                    offset,
+                    fetched_epoch,
+                    leader_epoch: leader.epoch,
+                };
+                let asked = questions.entry(leader.broker).or_default();
+                asked.push((slot.served, question));
+            }
+        }
+        if leaderless {
+            self.want_view();
+        }
+        for (id, mut asked) in questions {
+            let broker = self.brokers.entry(id).or_default();
+            if broker.overdue(now, self.config.limits.wait) {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "a request was not answered");
+                self.lost(id, &error);
+                continue;
+            }
+            if broker.wants_line(now) {
+                match self.view.brokers.get(&id) {
+                    Some(address) => {
+                        broker.opening();
+                        self.errands.open(id, address.clone());
+                    }
+                    None => self.want_view(),
+                }
+                continue;
+            }
+            // A request without a partition that has plenty could wait for records of the others when that has none left.
+            if full.contains(&id) || !broker.idle(now) {
+                continue;
+            }
+            asked.sort_by_key(|(served, _)| *served);
+            let asked = asked.into_iter().map(|(_, question)| question).collect();
+            let sent = broker.ask(asked, &self.config.limits, &self.config.client_id, now);
+            if let Err(error) = sent {
+                self.lost(id, &error);
+            }
+        }
+    }
+
+    /// What can be handed out now, beginning behind the partition that was served last.
+    fn hand_out(&mut self, max_records: usize) -> Vec<Polled> {
+        let now = self.clock.elapsed();
+        let mut out = Vec::new();
+        let (mut records, mut bytes) = (max_records.max(1), self.config.poll_bytes);
+        let after = self.turn.clone();
+        let (first, second): (Vec<_>, Vec<_>) = self
+            .slots
+            .iter_mut()
+            .partition(|(at, _)| after.as_ref().is_none_or(|after| *at > after));
+        for (at, slot) in first.into_iter().chain(second) {
+            if records == 0 || bytes == 0 {
+                break;
+            }
+            let from = out.len();
+            let taken = slot.take((records, bytes), &mut self.decoder, now, &mut out);
+            records -= taken.min(records);
+            let fetched = out[from..].iter().map(|polled| match polled {
+                Polled::Fetch(fetch) => fetch.bytes(),
+                _ => 0,
+            });
+            let fetched: usize = fetched.sum();
+            bytes = bytes.saturating_sub(fetched);
+            self.received.messages += taken as u64;
+            self.received.bytes += fetched as u64;
+            if taken > 0 {
+                self.turn = Some(at.clone());
+            }
+        }
+        out
+    }
+
+    fn tell_figures(&mut self) {
+        let now = self.clock.elapsed();
+        if now < self.next_figures {
+            return;
+        }
+        self.next_figures = now + INTERVAL;
+        let Some((name, listener)) = self.config.figures.as_ref() else {
+            return;
+        };
+        let held: usize = self.slots.values().map(Slot::bytes).sum();
+        let fetched = Queue {
+            messages: 0,
+            bytes: held as u64,
+        };
+        let brokers = self.brokers.iter_mut();
+        let figures = ClientFigures {
+            fetched,
+            received: self.received,
+            brokers: brokers.map(|(id, broker)| broker.figures(*id)).collect(),
+            ..ClientFigures::default()
+        };
+        listener.tell(name, &figures);
+    }
+}
+
+impl Consumer for NativeConsumer {
+    fn assign(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()> {
+        let wanted: BTreeMap<TopicPartition, i64> = partitions.iter().cloned().collect();
+        if let Some((at, offset)) = wanted.iter().find(|(_, offset)| **offset < 0) {
+            return Err(Error::Refused {
+                call: "assign",
+                message: format!("{at}: offset {offset}"),
+            });
+        }
+        self.learn(&wanted.keys().map(|at| at.topic.clone()).collect())?;
+        for (at, offset) in wanted {
+            self.generations += 1;
+            let paused = self.slots.get(&at).is_some_and(Slot::paused);
+            let slot = Slot::new(at.clone(), offset, self.generations, paused);
+            self.slots.insert(at, slot);
+        }
+        self.ask_brokers(self.clock.elapsed());
+        Ok(())
+    }
+
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        for at in partitions {
+            self.slots.remove(at);
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
+        for at in partitions {
+            if let Some(slot) = self.slots.get_mut(at).filter(|s| s.paused() != paused) {
+                slot.pause(paused);
+            }
+        }
+        Ok(())
+    }
+
+    fn high(&self, at: &TopicPartition) -> Option<i64> {
+        self.slots.get(at)?.high()
+    }
+
+    fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Vec<Polled>> {
+        let deadline = self.clock.elapsed() + timeout;
+        let mut wait = Duration::ZERO;
+        loop {
+            self.exchange(wait)?;
+            let out = self.hand_out(max_records);
+            let now = self.clock.elapsed();
+            if !out.is_empty() || now >= deadline {
+                self.tell_figures();
+                return Ok(out);
+            }
+            wait = deadline - now;
+        }
+    }
+}
