@@ -34,7 +34,7 @@ bench: build ## CPU, memory and latency on a real Kafka, every result checked; h
 test: setup ## what every change must pass; the last line is "N passed, N failed"
 	@deploy/test.sh unit integration
 
-unit: setup ## tests that need no Kafka
+unit: setup ## unit tests, and the contract of the Kafka clients on a local Kafka
 	@deploy/test.sh unit
 
 integration: setup ## tests with the real binary on a real Kafka

@@ -111,7 +111,7 @@ fn what_every_key_shows_it_also_takes() {
          memory: { budget: 1GiB }\n\
          http: { bind: off }\n\
          topics: { replication: 3, min_insync_replicas: 2 }\n\
-         kafka: { bootstrap_servers: [a:1, b:2] }\n",
+         kafka: { bootstrap_servers: [a:1, b:2], fetch: librdkafka }\n",
         &[],
         &[],
     )

@@ -46,6 +46,8 @@ pub enum BatchError {
 pub struct Batches {
     /// Batches not yet taken, the cut one at the end left off.
     rest: Bytes,
+    /// Records in them, as their headers say.
+    records: usize,
     aborted: Aborted,
     next_offset: Option<i64>,
     leader_epoch: Option<i32>,
@@ -83,7 +85,7 @@ impl Batches {
     /// the aborted transactions, as in the response, in any order.
     pub fn new(mut records: Bytes, aborted: Vec<(i64, i64)>) -> Self {
         let (mut next_offset, mut leader_epoch) = (None, None);
-        let mut at = 0usize;
+        let (mut at, mut held) = (0usize, 0usize);
         let end = loop {
             match header::look(records.get(at..).unwrap_or_default()) {
                 Look::Cut => break at,
@@ -93,6 +95,7 @@ impl Batches {
                     let next = header.next_offset();
                     next_offset = Some(next_offset.map_or(next, |before: i64| before.max(next)));
                     leader_epoch = Some(header.leader_epoch);
+                    held = held.saturating_add(header.common.count);
                     at = at.saturating_add(header.bytes);
                 }
             }
@@ -100,6 +103,7 @@ impl Batches {
         records.truncate(end);
         Batches {
             rest: records,
+            records: held,
             aborted: Aborted::new(aborted),
             next_offset,
             leader_epoch,
@@ -121,6 +125,13 @@ impl Batches {
     pub fn bytes(&self) -> usize {
         let open = self.open.as_ref().map_or(0, |open| open.records.bytes());
         self.rest.len().saturating_add(open)
+    }
+
+    /// Records not yet taken, invisible ones included.
+    pub fn records(&self) -> usize {
+        let open = self.open.as_ref();
+        let open = open.map_or(0, |open| open.records.len().saturating_sub(open.at));
+        self.records.saturating_add(open)
     }
 
     /// Nothing is left to take.
@@ -210,6 +221,7 @@ impl Batches {
             });
         }
         self.rest.advance(header.bytes);
+        self.records = self.records.saturating_sub(header.common.count);
         if self.rest.is_empty() {
             // An empty slice would keep the response in memory.
             self.rest = Bytes::new();

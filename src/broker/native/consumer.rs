@@ -3,13 +3,14 @@
 //! Invariant: no thread of its own touches the data; polling waits only for records, never for a name, a connection or metadata,
 //! which errands bring. While what a broker has answered is handed out, its next answer is under way. It never joins a group.
 
+use super::NativeConfig;
 use super::broker::Broker;
 use super::codec::Decoder;
 use super::errand::{Errands, News};
+use super::metadata::{Known, Metadata};
 use super::request::{self, Question};
 use super::slot::{Advice, Slot};
-use super::view::{TopicView, View, describe};
-use super::{Backoff, NativeConfig};
+use super::view::describe;
 use crate::broker::figures::{ClientFigures, INTERVAL, Queue};
 use crate::broker::{Consumer, Error, Polled, Result};
 use crate::clock::{Clock, SystemClock};
@@ -26,8 +27,8 @@ use std::time::Duration;
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait for sockets before errors that have had their time are tried again.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
-/// Between two questions for metadata at the least.
-const BETWEEN_VIEWS: Duration = Duration::from_millis(50);
+/// Between two questions about topics that somebody waits for.
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(20);
 /// Not a broker's number.
 const WAKER: Token = Token(usize::MAX);
 
@@ -38,13 +39,7 @@ pub struct NativeConsumer {
     poll: Poll,
     events: Events,
     errands: Errands,
-    view: View,
-    /// Metadata is on its way; and is wanted, not before this time.
-    asking: bool,
-    ask_at: Option<Duration>,
-    asked_at: Duration,
-    asked: Backoff,
-    views: usize,
+    metadata: Metadata,
     brokers: BTreeMap<i32, Broker>,
     slots: BTreeMap<TopicPartition, Slot>,
     generations: u64,
@@ -73,16 +68,11 @@ impl NativeConsumer {
         })?;
         Ok(NativeConsumer {
             errands: Errands::new(&config.client_id, Arc::new(waker)),
+            metadata: Metadata::new(config.bootstrap.clone()),
             config,
             clock: SystemClock::new(),
             poll,
             events: Events::with_capacity(64),
-            view: View::default(),
-            asking: false,
-            ask_at: None,
-            asked_at: Duration::ZERO,
-            asked: Backoff::default(),
-            views: 0,
             brokers: BTreeMap::new(),
             slots: BTreeMap::new(),
             generations: 0,
@@ -95,102 +85,58 @@ impl NativeConsumer {
     }
 
     /// Waits until these topics are known.
-    fn learn(&mut self, topics: &BTreeSet<Arc<str>>) -> Result<()> {
+    fn learn(&mut self, wanted: &BTreeSet<Arc<str>>) -> Result<()> {
+        let call = "assign";
         let deadline = self.clock.elapsed() + METADATA_TIMEOUT;
         let mut why = "no broker has answered".to_string();
+        self.metadata.forget(wanted);
         loop {
-            let unknown = |topic: &&Arc<str>| {
-                !matches!(self.view.topics.get(*topic), Some(TopicView::Partitions(_)))
-            };
-            if !topics.iter().any(|topic| unknown(&topic)) {
-                return Ok(());
+            match self.metadata.known(wanted) {
+                Known::All => return Ok(()),
+                Known::Refused(message) => return Err(Error::Refused { call, message }),
+                Known::NotYet(told) => why = told.unwrap_or(why),
             }
             let now = self.clock.elapsed();
             if now >= deadline {
-                let call = "assign";
                 let message = format!("no metadata after {METADATA_TIMEOUT:?}: {why}");
                 return Err(Error::Retriable { call, message });
             }
-            if !self.asking {
-                self.ask_view(topics);
+            if !self.metadata.asking() {
+                let topics = self.topics().chain(wanted.iter().cloned()).collect();
+                self.metadata.ask(topics, &self.errands, now);
             }
-            let Some(news) = self.errands.wait(deadline - now) else {
-                continue;
-            };
-            let failed = self.hear(news);
-            for topic in topics {
-                let told = self.view.topics.get(topic);
-                match told {
-                    Some(TopicView::Unknown {
-                        passing: false,
-                        message,
-                    }) => {
-                        let message = format!("{topic}: {message}");
-                        self.view.topics.remove(topic);
-                        return Err(Error::Refused {
-                            call: "assign",
-                            message,
-                        });
-                    }
-                    Some(TopicView::Unknown { message, .. }) => why = format!("{topic}: {message}"),
-                    _ => {}
+            if let Some(news) = self.errands.wait(deadline - now) {
+                why = self.hear(news).unwrap_or(why);
+                if !self.metadata.asking() && self.metadata.known(wanted) != Known::All {
+                    std::thread::sleep(BETWEEN_QUESTIONS);
                 }
             }
-            if failed.is_some() || !self.asking {
-                why = failed.unwrap_or(why);
-                std::thread::sleep(Duration::from_millis(20));
-            }
         }
     }
 
-    /// Asks for the topics in use and these.
-    fn ask_view(&mut self, more: &BTreeSet<Arc<str>>) {
-        let mut topics: BTreeSet<Arc<str>> = self.slots.keys().map(|at| at.topic.clone()).collect();
-        topics.extend(more.iter().cloned());
-        let mut addresses: Vec<String> = self.view.brokers.values().cloned().collect();
-        addresses.extend(self.config.bootstrap.iter().cloned());
-        // The broker that was asked last may be the one that is ill.
-        let first = self.views % addresses.len().max(1);
-        addresses.rotate_left(first);
-        self.views += 1;
-        self.asking = true;
-        self.ask_at = None;
-        self.asked_at = self.clock.elapsed();
-        self.errands.view(addresses, topics.into_iter().collect());
+    /// Of the assigned partitions.
+    fn topics(&self) -> impl Iterator<Item = Arc<str>> {
+        self.slots.keys().map(|at| at.topic.clone())
     }
 
-    fn want_view(&mut self) {
-        if !self.asking && self.ask_at.is_none() {
-            // Soon after a long quiet, later while it goes on.
-            let at = self.asked_at + BETWEEN_VIEWS + self.asked.next();
-            self.ask_at = Some(at.max(self.clock.elapsed()));
-        }
-    }
-
-    /// Takes news; returns why a view has failed.
+    /// Takes news; returns why there is no metadata, if that is what they say.
     fn hear(&mut self, news: News) -> Option<String> {
+        let now = self.clock.elapsed();
+        let client = &self.config.client_id;
         match news {
-            News::View(Ok(view)) => {
-                self.asking = false;
-                self.view = view;
-                None
-            }
-            News::View(Err(why)) => {
-                tracing::warn!(
-                    client = self.config.client_id,
-                    "no metadata: {why}; asking again"
-                );
-                self.asking = false;
-                self.want_view();
-                Some(why)
+            News::View(view) => {
+                let failed = self.metadata.told(view, now).err();
+                if let Some(why) = &failed {
+                    tracing::warn!(client, "no metadata: {why}; asking again");
+                }
+                failed
             }
             News::Opened { broker, line } => {
-                let now = self.clock.elapsed();
-                let (registry, client) = (self.poll.registry(), &self.config.client_id);
                 let entry = self.brokers.entry(broker).or_default();
-                if let Err(why) = entry.opened(line, registry, Token(broker as usize), now) {
+                let opened = entry.opened(line, self.poll.registry(), Token(broker as usize), now);
+                if let Err(why) = opened {
                     tracing::warn!(client, broker, "no connection: {why}; trying again");
-                    self.want_view();
+                    self.metadata.want(now);
                 }
                 None
             }
@@ -233,8 +179,9 @@ impl NativeConsumer {
             self.hear(news);
         }
         self.ask_brokers(now);
-        if self.ask_at.is_some_and(|at| at <= now) {
-            self.ask_view(&BTreeSet::new());
+        if self.metadata.due(now) {
+            let topics = self.topics().collect();
+            self.metadata.ask(topics, &self.errands, now);
         }
         Ok(())
     }
@@ -264,9 +211,7 @@ impl NativeConsumer {
             find |= slot.arrived(answer, now, self.answers) == Advice::FindLeader;
         }
         if find {
-            self.want_view();
-        } else {
-            self.asked = Backoff::default();
+            self.metadata.want(now);
         }
     }
 
@@ -282,7 +227,7 @@ impl NativeConsumer {
                 "connection lost: {error}; connecting again"
             );
         }
-        self.want_view();
+        self.metadata.want(now);
     }
 
     /// Sends what each broker can be asked now; opens the connections that are missing.
@@ -291,7 +236,7 @@ impl NativeConsumer {
         let mut full: BTreeSet<i32> = BTreeSet::new();
         let mut leaderless = false;
         for slot in self.slots.values() {
-            let Some(leader) = self.view.leader(&slot.at) else {
+            let Some(leader) = self.metadata.leader(&slot.at) else {
                 leaderless |= slot.wanted(now);
                 continue;
             };
@@ -311,7 +256,9 @@ impl NativeConsumer {
             }
         }
         if leaderless {
-            self.want_view();
+            self.metadata.want(now);
+        } else {
+            self.metadata.settled();
         }
         for (id, mut asked) in questions {
             let broker = self.brokers.entry(id).or_default();
@@ -321,12 +268,12 @@ impl NativeConsumer {
                 continue;
             }
             if broker.wants_line(now) {
-                match self.view.brokers.get(&id) {
+                match self.metadata.address(id) {
                     Some(address) => {
                         broker.opening();
                         self.errands.open(id, address.clone());
                     }
-                    None => self.want_view(),
+                    None => self.metadata.want(now),
                 }
                 continue;
             }
@@ -384,11 +331,11 @@ impl NativeConsumer {
         let Some((name, listener)) = self.config.figures.as_ref() else {
             return;
         };
-        let held: usize = self.slots.values().map(Slot::bytes).sum();
-        let fetched = Queue {
-            messages: 0,
-            bytes: held as u64,
-        };
+        let held = self.slots.values().map(Slot::held);
+        let fetched = held.fold(Queue::default(), |sum, held| Queue {
+            messages: sum.messages + held.messages,
+            bytes: sum.bytes + held.bytes,
+        });
         let brokers = self.brokers.iter_mut();
         let figures = ClientFigures {
             fetched,

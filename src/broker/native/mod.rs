@@ -1,7 +1,7 @@
 //! Reading without librdkafka: Kafka's protocol spoken by the thread that takes the records.
 //!
 //! How it is laid out: `wire` frames and versions; `dial` opens a connection, `view` asks for the cluster's shape, `errand` does both
-//! aside; `link` a connection that never blocks, `broker` what is under way on it; `request` the Fetch; `slot` an assigned partition;
+//! aside; `metadata` keeps what they told; `link` a connection that never blocks, `broker` what is under way on it; `request` the Fetch; `slot` an assigned partition;
 //! `consumer` the whole; `batch`, `records`, `codec` what records look like. `settings` says what it can do.
 //!
 //! Invariant: nothing here makes topics, commits, or knows a group; no allocation per record.
@@ -14,6 +14,7 @@ mod consumer;
 mod dial;
 mod errand;
 mod link;
+mod metadata;
 mod records;
 mod request;
 mod settings;

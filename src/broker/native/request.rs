@@ -50,6 +50,8 @@ pub struct Answer {
     pub high: i64,
     /// Last stable offset.
     pub stable: i64,
+    /// That came, whole batches or not.
+    pub bytes: usize,
     pub batches: Batches,
 }
 
@@ -112,12 +114,14 @@ fn answer(data: PartitionData) -> Answer {
         -1 => data.high_watermark,
         stable => stable,
     };
+    let records = data.records.unwrap_or_default();
     Answer {
         code: data.error_code,
         diverged: data.diverging_epoch.end_offset >= 0,
         high: data.high_watermark,
         stable,
-        batches: Batches::new(data.records.unwrap_or_default(), aborted.collect()),
+        bytes: records.len(),
+        batches: Batches::new(records, aborted.collect()),
     }
 }
 

@@ -8,6 +8,7 @@ use super::codec::Decoder;
 use super::request::Answer;
 use super::view::describe;
 use crate::broker::Polled;
+use crate::broker::figures::Queue;
 use crate::fetch::{Fetch, TopicPartition};
 use kafka_protocol::ResponseError;
 use std::collections::VecDeque;
@@ -85,9 +86,13 @@ impl Slot {
         (self.high >= 0).then_some(self.high)
     }
 
-    /// Bytes that are held.
-    pub fn bytes(&self) -> usize {
-        self.fetched.iter().map(Batches::bytes).sum()
+    /// What is held.
+    pub fn held(&self) -> Queue {
+        let held = self.fetched.iter();
+        held.fold(Queue::default(), |sum, batches| Queue {
+            messages: sum.messages + batches.records() as u64,
+            bytes: sum.bytes + batches.bytes() as u64,
+        })
     }
 
     pub fn paused(&self) -> bool {
@@ -123,7 +128,9 @@ impl Slot {
             }
             Some(error) if moved(error) => {
                 self.retry_at = now + SOON;
-                self.trouble(answer.code, error == ResponseError::UnknownTopicOrPartition);
+                if error == ResponseError::UnknownTopicOrPartition {
+                    self.trouble(describe(answer.code));
+                }
                 return Advice::FindLeader;
             }
             // The leader is new and does not know yet what is committed.
@@ -133,7 +140,7 @@ impl Slot {
             }
             _ => {
                 self.retry_at = now + LATER;
-                self.trouble(answer.code, true);
+                self.trouble(describe(answer.code));
                 return Advice::GoOn;
             }
         }
@@ -142,13 +149,25 @@ impl Slot {
             self.stop();
             return Advice::GoOn;
         }
-        self.trouble.clear();
+        if answer.bytes == 0 {
+            self.trouble.clear();
+        }
         (self.high, self.stable) = (answer.high, answer.stable);
         if let Some(next) = answer.batches.next_offset() {
             self.next = self.next.max(next);
             self.epoch = answer.batches.leader_epoch().unwrap_or(-1);
             self.served = turn;
+        }
+        if !answer.batches.is_done() {
+            // Also where no batch is whole: taking says what is wrong.
             self.fetched.push_back(answer.batches);
+        } else if answer.bytes > 0 && answer.batches.next_offset().is_none() {
+            // A broker cuts batches only behind a whole one.
+            self.retry_at = now + LATER;
+            self.trouble(format!(
+                "{} bytes without a whole record batch",
+                answer.bytes
+            ));
         }
         Advice::GoOn
     }
@@ -162,17 +181,12 @@ impl Slot {
     }
 
     /// Tells a trouble once, as long as it stays the same.
-    fn trouble(&mut self, code: i16, worth_telling: bool) {
-        let message = describe(code);
-        if worth_telling && self.trouble != message {
-            self.failed(message);
+    fn trouble(&mut self, message: String) {
+        if self.trouble != message {
+            self.trouble.clone_from(&message);
+            let at = self.at.clone();
+            self.event = Some(Polled::Failed { at, message });
         }
-    }
-
-    fn failed(&mut self, message: String) {
-        self.trouble.clone_from(&message);
-        let at = self.at.clone();
-        self.event = Some(Polled::Failed { at, message });
     }
 
     /// Hands out what was fetched, at most so many records; about so many bytes.
@@ -223,10 +237,7 @@ impl Slot {
                     self.next = self.position;
                     self.stable = -1;
                     self.retry_at = now + LATER;
-                    let message = error.to_string();
-                    if self.trouble != message {
-                        self.failed(message);
-                    }
+                    self.trouble(error.to_string());
                     break;
                 }
             }
@@ -241,6 +252,7 @@ impl Slot {
         }
         let taken = fetch.len();
         if taken > 0 {
+            self.trouble.clear();
             out.push(Polled::Fetch(fetch));
         }
         taken

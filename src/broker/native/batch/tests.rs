@@ -59,7 +59,7 @@ fn read(
     mut position: i64,
     step: usize,
 ) -> Result<(Vec<Row>, i64), BatchError> {
-    let (mut decoder, mut all) = (Decoder::new(), vec![]);
+    let (mut decoder, mut all) = (Decoder::default(), vec![]);
     while !batches.is_done() {
         let mut fetch = fetch();
         let next = batches.take(position, step, usize::MAX, &mut decoder, &mut fetch)?;
@@ -201,7 +201,7 @@ fn the_format_before_0_11_is_refused_by_name() {
         let mut batches = Batches::new([&good[..], &bytes_of(hex)].concat().into(), vec![]);
         assert_eq!(batches.next_offset(), Some(4));
         let mut fetch = fetch();
-        let mut take = |from| batches.take(from, 10, 1000, &mut Decoder::new(), &mut fetch);
+        let mut take = |from| batches.take(from, 10, 1000, &mut Decoder::default(), &mut fetch);
         assert_eq!(take(0), Ok(4));
         let error = take(4).unwrap_err();
         assert_eq!(error, BatchError::OldFormat { magic: magic as i8 });
@@ -268,19 +268,22 @@ fn records_below_the_position_are_not_handed_out() {
         }
     }
     let mut beyond = Batches::new(encoded(&batches), vec![]);
-    let taken = beyond.take(20_000, 10, 10, &mut Decoder::new(), &mut fetch());
+    // Even a call that has no room gets past them.
+    let taken = beyond.take(20_000, 0, 10, &mut Decoder::default(), &mut fetch());
     assert_eq!((taken, beyond.is_done()), (Ok(20_000), true));
 }
 
 #[test]
 fn a_position_that_moves_on_between_calls_skips_what_is_already_open() {
     let mut batches = Batches::new(encoded(&[bat(0, &["a", "b", "c", "d", "e"])]), vec![]);
-    let (mut decoder, mut into) = (Decoder::new(), fetch());
+    let (mut decoder, mut into) = (Decoder::default(), fetch());
     let mut take = |from, most, fetch: &mut Fetch| {
         let next = batches.take(from, most, 1000, &mut decoder, fetch);
         (next, batches.is_done())
     };
     assert_eq!(take(0, 1, &mut into), (Ok(1), false));
+    // One that goes back brings nothing again.
+    assert_eq!(take(0, 1, &mut fetch()), (Ok(2), false));
     assert_eq!(take(3, 2, &mut into), (Ok(4), false));
     assert_eq!(take(9, 5, &mut into), (Ok(9), true));
     let offsets: Vec<i64> = rows(&into).iter().map(|row| row.0).collect();
@@ -298,7 +301,7 @@ fn a_fetch_takes_from_several_batches_until_it_is_full_in_records_or_bytes() {
     for (bytes, held) in [(0, 0), (1, 2), (9, 2), (30, 4), (1000, 5)] {
         let mut batches = Batches::new(encoded(&three), vec![]);
         let mut fetch = fetch();
-        let next = batches.take(0, 100, bytes, &mut Decoder::new(), &mut fetch);
+        let next = batches.take(0, 100, bytes, &mut Decoder::default(), &mut fetch);
         assert_eq!((fetch.len(), next), (held, Ok(held as i64)), "{bytes}");
         assert!(held == 5 || fetch.bytes() >= bytes);
     }
@@ -310,7 +313,7 @@ fn an_open_batch_stops_at_the_first_record_that_fills_the_bytes() {
         encoded(&[bat(0, &["aaaa", "bbbb", "cccc", "dddd"])]),
         vec![],
     );
-    let (mut decoder, mut first, mut second) = (Decoder::new(), fetch(), fetch());
+    let (mut decoder, mut first, mut second) = (Decoder::default(), fetch(), fetch());
     assert_eq!(batches.take(0, 1, 1000, &mut decoder, &mut first), Ok(1));
     assert_eq!(batches.take(1, 100, 5, &mut decoder, &mut second), Ok(3));
     let expected = [
@@ -325,7 +328,7 @@ fn a_batch_is_decompressed_once_however_small_the_pieces() {
     let value = "v".repeat(1000);
     let values = vec![value.as_str(); 100];
     let mut batches = Batches::new(encoded(&[bat(0, &values).form(Form::Zstd)]), vec![]);
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     assert!(batches.bytes() < 1000);
     let mut held = vec![];
     for piece in 0..9 {
@@ -363,7 +366,7 @@ fn what_is_invisible_is_passed_by_at_once_even_by_a_full_fetch() {
         marker(51, 1, 0),
     ];
     let mut batches = Batches::new(encoded(&log), vec![]);
-    let (mut decoder, mut fetch) = (Decoder::new(), fetch());
+    let (mut decoder, mut fetch) = (Decoder::default(), fetch());
     let mut take = |from, most| {
         let next = batches.take(from, most, 1000, &mut decoder, &mut fetch);
         (next, batches.is_done())
@@ -389,7 +392,7 @@ fn a_response_without_a_complete_batch_holds_nothing() {
             (None, None, 0)
         );
         assert_eq!(
-            batches.take(9, 1, 1, &mut Decoder::new(), &mut fetch()),
+            batches.take(9, 1, 1, &mut Decoder::default(), &mut fetch()),
             Ok(9)
         );
     }
@@ -401,11 +404,41 @@ fn a_fetch_whose_records_are_beyond_the_position_still_rises() {
     let mut fetch = fetch();
     fetch.push(1, 0, None, None);
     assert_eq!(
-        batches.take(0, 10, 100, &mut Decoder::new(), &mut fetch),
+        batches.take(0, 10, 100, &mut Decoder::default(), &mut fetch),
         Ok(3)
     );
     assert_eq!(
         rows(&fetch).iter().map(|row| row.0).collect::<Vec<_>>(),
         [1, 2]
     );
+}
+
+#[test]
+fn batches_that_overlap_give_no_offset_twice() {
+    let mut wide = bat(0, &["a", "b", "c"]);
+    wide.last_delta = 9;
+    let mut batches = Batches::new(encoded(&[wide, bat(1, &["x", "y", "z"])]), vec![]);
+    assert_eq!(batches.next_offset(), Some(10));
+    let (rows, end) = read(&mut batches, 0, 2).unwrap();
+    let offsets: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    assert_eq!((&offsets[..], end), (&[0, 1, 2][..], 10));
+}
+
+#[test]
+fn a_gap_inside_an_open_batch_is_passed_by_at_once() {
+    let gaps = mixed(Form::None).swap_remove(1);
+    let mut batches = Batches::new(encoded(&[gaps]), vec![]);
+    let mut take = |from| batches.take(from, 1, 1 << 20, &mut Decoder::default(), &mut fetch());
+    assert_eq!(
+        (take(0), take(90), take(9_020)),
+        (Ok(90), Ok(9_020), Ok(9_026))
+    );
+}
+
+#[test]
+fn a_response_that_is_used_up_is_let_go() {
+    let response = encoded(&mixed(Form::None));
+    let mut batches = Batches::new(response.clone(), vec![]);
+    read(&mut batches, 0, 7).unwrap();
+    assert!(response.is_unique());
 }

@@ -40,7 +40,7 @@ fn decompress(
 
 #[test]
 fn every_form_gives_back_what_was_compressed() {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     for form in FORMS {
         for bytes in [0, 1, 20, 3_000, 65_536, 65_537, 300_000] {
             let plain = text(bytes, 1);
@@ -57,7 +57,7 @@ fn data_that_do_not_shrink_are_read_too() {
     let plain: Vec<u8> = (0..200_000).map(|_| random.random()).collect();
     for form in FORMS {
         let read = decompress(
-            &mut Decoder::new(),
+            &mut Decoder::default(),
             form.codec(),
             &form.compress(&plain),
             1 << 20,
@@ -89,7 +89,7 @@ fn frames_of_other_programs_are_read() {
         ),
     ];
     for (codec, hex) in cases {
-        let read = decompress(&mut Decoder::new(), codec, &bytes_of(hex), 100);
+        let read = decompress(&mut Decoder::default(), codec, &bytes_of(hex), 100);
         let plain = b"abcdefgabcabcdefgabcabcdefgabc".to_vec();
         assert_eq!(read, Ok(plain), "{codec} {hex}");
     }
@@ -111,13 +111,13 @@ fn what_comes_in_several_frames_is_one_text() {
             continue;
         }
         let data = [form.compress(&a), form.compress(&b)].concat();
-        let read = decompress(&mut Decoder::new(), form.codec(), &data, whole.len());
+        let read = decompress(&mut Decoder::default(), form.codec(), &data, whole.len());
         assert_eq!(read.as_ref(), Ok(&whole), "{form:?}");
     }
     let skipped = b"\x53\x2a\x4d\x18\x03\0\0\0abc";
     for form in [Form::Lz4, Form::LinkedLz4, Form::Zstd] {
         let data = [&form.compress(&a)[..], skipped, &form.compress(&b), skipped].concat();
-        let read = decompress(&mut Decoder::new(), form.codec(), &data, whole.len());
+        let read = decompress(&mut Decoder::default(), form.codec(), &data, whole.len());
         assert_eq!(read.as_ref(), Ok(&whole), "{form:?}");
     }
 }
@@ -127,7 +127,7 @@ fn more_than_the_limit_is_refused_and_the_limit_itself_is_not() {
     for form in FORMS {
         for bytes in [1, 500, 100_000] {
             let data = form.compress(&text(bytes, 7));
-            let mut decoder = Decoder::new();
+            let mut decoder = Decoder::default();
             let mut read = |limit| decompress(&mut decoder, form.codec(), &data, limit);
             assert!(read(bytes).is_ok(), "{form:?} {bytes}");
             for limit in [bytes - 1, bytes / 2, 0] {
@@ -150,7 +150,7 @@ fn what_swells_enormously_takes_no_more_memory_than_the_limit_and_a_block() {
         }
         let (data, limit) = (form.compress(&zeros), 1 << 20);
         let mut out = vec![];
-        let read = Decoder::new().decompress(form.codec(), &data, limit, &mut out);
+        let read = Decoder::default().decompress(form.codec(), &data, limit, &mut out);
         assert_eq!(read, Err(CodecError::TooLarge { limit }), "{form:?}");
         // The vector doubles, and data may be believed up to 32 times their compressed size.
         let most = (4 << 20) + data.len() * RATIO;
@@ -178,7 +178,7 @@ fn a_claimed_size_alone_gets_little_memory() {
     ];
     for (codec, data) in cases {
         let mut out = vec![];
-        let read = Decoder::new().decompress(codec, data, usize::MAX, &mut out);
+        let read = Decoder::default().decompress(codec, data, usize::MAX, &mut out);
         assert!(
             matches!(read, Err(CodecError::Damaged { .. })),
             "{codec}: {read:?}"
@@ -192,6 +192,18 @@ fn a_claimed_size_alone_gets_little_memory() {
 }
 
 #[test]
+fn an_lz4_block_larger_than_its_frame_allows_is_refused() {
+    for (more, good) in [(0u32, true), (1, false)] {
+        let mut data = b"\x04\x22\x4d\x18\x60\x40\x82".to_vec();
+        data.extend((1 << 31 | (65_536 + more)).to_le_bytes());
+        data.resize(data.len() + 65_536 + more as usize, b'x');
+        data.extend([0; 4]);
+        let read = decompress(&mut Decoder::default(), Codec::Lz4, &data, 1 << 20);
+        assert_eq!(read.is_ok(), good, "{more}");
+    }
+}
+
+#[test]
 fn cut_data_give_an_error_or_a_part_never_something_else() {
     let plain = text(1_500, 11);
     for form in FORMS {
@@ -200,7 +212,7 @@ fn cut_data_give_an_error_or_a_part_never_something_else() {
             other => other,
         };
         let data = form.compress(&plain);
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::default();
         for cut in 1..data.len() {
             match decompress(&mut decoder, form.codec(), &data[..cut], 1 << 20) {
                 // These two have no end mark: between blocks nobody sees the cut.
@@ -219,7 +231,7 @@ fn cut_data_give_an_error_or_a_part_never_something_else() {
 fn altered_data_never_panic_and_the_decoder_goes_on() {
     let mut random = StdRng::seed_from_u64(13);
     let plain = text(2_000, 12);
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     for form in FORMS {
         let good = form.compress(&plain);
         for _ in 0..400 {
@@ -238,7 +250,7 @@ fn altered_data_never_panic_and_the_decoder_goes_on() {
 #[test]
 fn noise_never_panics() {
     let mut random = StdRng::seed_from_u64(17);
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     let beginnings: [&[u8]; 5] = [
         b"",
         b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\0\0\0",

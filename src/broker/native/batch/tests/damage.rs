@@ -65,7 +65,7 @@ fn bytes_that_cannot_be_are_named() {
 #[test]
 fn records_that_cannot_be_are_named() {
     // The body of the second of two records, without its length.
-    let cases: [(&str, &[u8]); 14] = [
+    let cases: [(&str, &[u8]); 16] = [
         ("an offset out of order", b"\0\0\0\x01\x01\0"),
         ("an offset out of order", b"\0\0\x01\x01\x01\0"),
         ("an offset out of order", b"\0\0\x06\x01\x01\0"),
@@ -80,6 +80,14 @@ fn records_that_cannot_be_are_named() {
         (
             "a record that ends too early",
             b"\0\0\x02\x01\x01\xfe\xff\xff\xff\x0f\0",
+        ),
+        (
+            "a number of too many bytes",
+            b"\0\0\x80\x80\x80\x80\x10\x01\x01\0",
+        ),
+        (
+            "a number of too many bytes",
+            b"\0\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02\x02\x01\x01\0",
         ),
         (
             "a number of too many bytes",
@@ -175,7 +183,7 @@ fn what_stands_before_a_bad_batch_is_handed_out_first_and_nothing_of_the_bad_one
             encoded(&[&good[..], &[bad.clone(), bat(9, &["h"])]].concat()),
             vec![],
         );
-        let (mut decoder, mut into) = (Decoder::new(), fetch());
+        let (mut decoder, mut into) = (Decoder::default(), fetch());
         let mut position = 0;
         let error = loop {
             let most = into.len() + step;

@@ -127,7 +127,7 @@ fn pieces(
     expected: &[Row],
     random: &mut StdRng,
 ) -> (Vec<Row>, i64) {
-    let (mut decoder, mut into, mut all) = (Decoder::new(), fetch(), vec![]);
+    let (mut decoder, mut into, mut all) = (Decoder::default(), fetch(), vec![]);
     while !batches.is_done() {
         let most = into.len() + random.random_range(0..5);
         let bytes = into.bytes() + random.random_range(1..100);
@@ -167,6 +167,33 @@ fn a_producer_that_aborts_twice_is_visible_in_between() {
     let (rows, _) = read(&mut batches, 0, 100).unwrap();
     let offsets: Vec<i64> = rows.iter().map(|row| row.0).collect();
     assert_eq!(offsets, [1, 3, 6, 8]);
+}
+
+#[test]
+fn a_transaction_counts_from_the_batch_in_which_it_begins() {
+    let log = [bat(5, &["a", "b", "c"]).of(1), marker(8, 1, 0)];
+    for first in [4, 5, 7, 8] {
+        let mut batches = Batches::new(encoded(&log), vec![(1, first)]);
+        let (rows, _) = read(&mut batches, 0, 100).unwrap();
+        assert_eq!(rows.is_empty(), first < 8, "{first}");
+    }
+}
+
+#[test]
+fn only_an_abort_marker_ends_an_aborted_transaction() {
+    for (key, seen) in [
+        ([0, 0, 0, 0], 1),
+        ([0, 9, 0, 0], 1),
+        ([0, 0, 1, 0], 0),
+        ([0, 0, 0, 2], 0),
+    ] {
+        let mut other = marker(1, 1, 0);
+        other.records[0].key = Some(key.to_vec());
+        let log = [bat(0, &["a"]).of(1), other, bat(2, &["b"]).of(1)];
+        let mut batches = Batches::new(encoded(&log), vec![(1, 0)]);
+        let (rows, _) = read(&mut batches, 0, 100).unwrap();
+        assert_eq!(rows.len(), seen, "{key:?}");
+    }
 }
 
 #[test]
