@@ -127,6 +127,11 @@ impl WindowOperator {
         self.windows.values().map(changed).sum()
     }
 
+    /// Rows of the state as far as this process has added them: no more than there are.
+    pub fn added_rows(&self) -> u64 {
+        self.windows.values().map(WindowTable::added).sum()
+    }
+
     /// Memory held, in bytes; and how much of it is not in the store.
     pub fn bytes(&self) -> (usize, usize) {
         let spare: usize = self.spare.iter().map(WindowTable::bytes).sum();

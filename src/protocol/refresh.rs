@@ -84,7 +84,7 @@ impl Refresh {
         self.facts.bytes
     }
 
-    /// Right after a save: begins a cycle where the log is long enough and none is under way, or where the log was cut.
+    /// Right after a save: begins a cycle where the log has `min_log_bytes` or more and none is under way, or where the log was cut.
     /// `next_offset` is an offset after the task's last committed block and not after its next one.
     pub fn after_save(&mut self, next_offset: i64, min_log_bytes: u64) -> Option<Cut> {
         let cut = self.unmended();

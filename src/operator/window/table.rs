@@ -34,6 +34,8 @@ pub(super) struct WindowTable {
     pub cold: bool,
     /// Committed slots that are not saved.
     unsaved: usize,
+    /// Rows that committed transactions have added, as far as this table has seen them: those that it was opened with are not counted.
+    added: u64,
     base: usize,
     /// Dirty slots, and the bytes of their keys.
     touched: Chunked<u32>,
@@ -54,6 +56,7 @@ impl WindowTable {
             stored: false,
             cold: false,
             unsaved: 0,
+            added: 0,
             base: 0,
             touched: Chunked::new(),
             touched_key_bytes: 0,
@@ -92,6 +95,10 @@ impl WindowTable {
     /// Some transaction before the open one has left rows here.
     pub fn has_committed(&self) -> bool {
         self.base > 0 || self.stored
+    }
+
+    pub fn added(&self) -> u64 {
+        self.added
     }
 
     pub fn dirty_slots(&self) -> &Chunked<u32> {
@@ -188,7 +195,10 @@ impl WindowTable {
     pub fn commit(&mut self) {
         for slot in self.touched.iter() {
             let flags = self.keys.extra_mut(*slot);
-            let was_unsaved = (*slot as usize) < self.base && !flags.saved;
+            let known = (*slot as usize) < self.base;
+            let was_unsaved = known && !flags.saved;
+            // What was loaded from the store is saved, and no new row.
+            self.added += u64::from(!known && !flags.saved);
             *flags = Flags::default();
             self.unsaved += usize::from(!was_unsaved);
         }
@@ -251,7 +261,10 @@ impl WindowTable {
     /// Drops the rows, if all of them are in the store.
     pub fn evict(&mut self, empty: &Accumulators) {
         if self.unsaved == 0 && self.is_clean() && !self.keys.is_empty() {
-            *self = WindowTable::cold(empty);
+            *self = WindowTable {
+                added: self.added,
+                ..WindowTable::cold(empty)
+            };
         }
     }
 
@@ -261,7 +274,8 @@ impl WindowTable {
         self.keys.clear();
         self.rows.clear();
         self.forget_touched();
-        (self.stored, self.cold, self.unsaved, self.base, self.sorted) = (false, false, 0, 0, None);
+        (self.stored, self.cold, self.sorted) = (false, false, None);
+        (self.unsaved, self.added, self.base) = (0, 0, 0);
     }
 
     pub fn changed_bytes(&self) -> usize {

@@ -58,6 +58,8 @@ pub struct KeyedInput {
     /// The last write to the store failed: it has to be opened again before the next.
     broken: bool,
     work: StateWork,
+    /// Rows and bytes of all changes so far: what a row takes in the changelog.
+    sealed: (u64, u64),
     /// Reads and writes that were told already.
     told: (u64, u64),
     scratch: Vec<Reject>,
@@ -85,6 +87,7 @@ impl KeyedInput {
             last_block: None,
             broken: false,
             work: StateWork::default(),
+            sealed: (0, 0),
             told: (0, 0),
             scratch: Vec::new(),
         })
@@ -202,6 +205,8 @@ impl KeyedInput {
         let refreshed = changes.bytes() as u64;
         self.operator.seal(NODE, &mut changes);
         let bytes = changes.bytes() as u64;
+        self.sealed.0 += self.operator.changed_rows() as u64;
+        self.sealed.1 += bytes - refreshed;
         refresh.wrote(bytes);
         let work = StateWork {
             changed: bytes - refreshed,
@@ -260,7 +265,8 @@ impl KeyedInput {
     }
 
     /// Writes unsaved rows into the store, between two commits, and begins a refresh cycle where that is due;
-    /// `min_log_bytes` is the length of log that is worth one.
+    /// `min_log_bytes` is the length of log that is worth one
+    /// at the least.
     pub fn save(&mut self, evict: bool, min_log_bytes: u64) -> Result<()> {
         let Some(position) = self.save_rows()? else {
             return Ok(());
@@ -268,7 +274,9 @@ impl KeyedInput {
         if evict {
             self.operator.evict();
         }
-        let cut = self.refresh.after_save(position.offset + 1, min_log_bytes);
+        // A cycle writes all rows again: it is worth it where half of the log or more is dead.
+        let worth = min_log_bytes.max(2 * self.added_bytes());
+        let cut = self.refresh.after_save(position.offset + 1, worth);
         if let Some(cut) = cut {
             tracing::warn!(
                 changelog = %self.changelog,
@@ -276,6 +284,12 @@ impl KeyedInput {
             );
         }
         Ok(())
+    }
+
+    /// What the rows that this process has added take in the changelog, once each. After a takeover it begins at 0.
+    fn added_bytes(&self) -> u64 {
+        let (rows, bytes) = self.sealed;
+        self.operator.added_rows() * (bytes / rows.max(1))
     }
 
     /// Writes unsaved rows into the store, between two commits. Returns what the store holds now.

@@ -300,3 +300,26 @@ fn a_large_window_is_the_same_after_aborts_saves_and_restarts() {
     let disturbed = run(&[Chaos::Abort, Chaos::SaveEvict, Chaos::CrashStore]);
     assert!(disturbed == undisturbed, "rows differ");
 }
+
+/// By the rows that were added the changelog's owner knows how much of the log is alive. Bites: rows of an aborted transaction or
+/// rows that come back from the store counted again, rows of windows that are gone.
+#[test]
+fn added_rows_are_counted_once_and_go_with_their_window() {
+    let mut harness = Harness::new(&window_plan());
+    let one = |time: i64, page: &str| rows(&[(time, page, 1)]);
+    let mut step = |events: &[Event], chaos: Option<Chaos>, expected: u64| {
+        events.iter().for_each(|event| harness.event(event));
+        chaos.into_iter().for_each(|chaos| harness.chaos(chaos));
+        assert_eq!(harness.op.added_rows(), expected, "{events:?}");
+    };
+    step(&[one(1, "a"), one(2, "b")], None, 0);
+    step(&[Event::Commit], None, 2);
+    step(&[one(3, "a"), one(12, "a")], Some(Chaos::Abort), 2);
+    step(&[Event::Commit], Some(Chaos::SaveEvict), 3);
+    step(&[one(4, "a"), one(4, "c"), Event::Commit], None, 4);
+    step(
+        &[Event::Watermark(9), Event::Fire(10, 10), Event::Commit],
+        None,
+        1,
+    );
+}
