@@ -5,7 +5,7 @@
 use super::dial::Line;
 use super::view::View;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -87,17 +87,11 @@ impl Errands {
 
     /// What has come.
     pub fn news(&self) -> Option<News> {
-        match self.receiver.try_recv() {
-            Ok(news) => Some(news),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.receiver.try_recv().ok()
     }
 
     /// Waits for what comes next.
     pub fn wait(&self, timeout: Duration) -> Option<News> {
-        match self.receiver.recv_timeout(timeout) {
-            Ok(news) => Some(news),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.receiver.recv_timeout(timeout).ok()
     }
 }
