@@ -28,6 +28,8 @@ suite() { # COMMAND...
 # The broker traits' contract runs on a real Kafka: on the one that is named, else on one of our own.
 unit() {
   local brokers="${MILLSTREAM_TEST_BROKERS:-}"
+  # Before the broker starts: a build would starve it. What does not compile is counted below.
+  cargo test --release --workspace --lib --bins --no-run || true
   if [ -z "$brokers" ] && ! brokers=$(deploy/local-kafka/kafka.sh start --dir "$KAFKA" --with-parent $$ --ephemeral); then
     echo "no Kafka for the broker contract: see above" >&2
     FAILED=$((FAILED + 1))

@@ -30,6 +30,15 @@ pub struct Queue {
     pub bytes: u64,
 }
 
+impl std::iter::Sum for Queue {
+    fn sum<I: Iterator<Item = Queue>>(queues: I) -> Queue {
+        queues.fold(Queue::default(), |sum, queue| Queue {
+            messages: sum.messages + queue.messages,
+            bytes: sum.bytes + queue.bytes,
+        })
+    }
+}
+
 /// One broker as one client sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerFigures {

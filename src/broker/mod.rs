@@ -70,6 +70,22 @@ pub enum Polled {
     },
 }
 
+/// The offsets of an assignment, each partition once.
+///
+/// # Errors
+/// An offset is negative.
+fn offsets_to_assign(
+    partitions: &[(TopicPartition, i64)],
+) -> Result<BTreeMap<TopicPartition, i64>> {
+    match partitions.iter().find(|(_, offset)| *offset < 0) {
+        Some((at, offset)) => Err(Error::Refused {
+            call: "assign",
+            message: format!("{at}: offset {offset}"),
+        }),
+        None => Ok(partitions.iter().cloned().collect()),
+    }
+}
+
 /// Reads assigned partitions at explicit offsets, `read_committed`.
 pub trait Consumer: Send {
     /// Adds partitions, each at its offset; a partition that is already assigned moves to the offset, and nothing

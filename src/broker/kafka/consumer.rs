@@ -9,9 +9,9 @@ use super::client::{Client, Deadline};
 use super::config::{KafkaConfig, Role};
 use super::error::{Class, class, codes, describe, of_code, of_failure};
 use super::ffi::{self, Failure, PartitionList, c_string, code, message_code, text};
-use crate::broker::{Consumer, Error, Polled, Result};
+use crate::broker::{Consumer, Error, Polled, Result, offsets_to_assign};
 use crate::fetch::{Fetch, TopicPartition};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::time::Duration;
 
@@ -321,13 +321,7 @@ unsafe fn topic_code(rk: *mut ffi::rd_kafka_t, topic: Topic, timeout_ms: c_int) 
 
 impl Consumer for KafkaConsumer {
     fn assign(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()> {
-        let wanted: BTreeMap<TopicPartition, i64> = partitions.iter().cloned().collect();
-        if let Some((at, offset)) = wanted.iter().find(|(_, offset)| **offset < 0) {
-            return Err(Error::Refused {
-                call: "assign",
-                message: format!("{at}: offset {offset}"),
-            });
-        }
+        let wanted = offsets_to_assign(partitions)?;
         for at in wanted.keys() {
             self.topic(&at.topic)?;
         }

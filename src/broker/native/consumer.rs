@@ -12,7 +12,7 @@ use super::request::{self, Question};
 use super::slot::{Advice, Slot};
 use super::view::describe;
 use crate::broker::figures::{ClientFigures, INTERVAL, Queue};
-use crate::broker::{Consumer, Error, Polled, Result};
+use crate::broker::{Consumer, Error, Polled, Result, offsets_to_assign};
 use crate::clock::{Clock, SystemClock};
 use crate::fetch::TopicPartition;
 use bytes::Bytes;
@@ -331,14 +331,9 @@ impl NativeConsumer {
         let Some((name, listener)) = self.config.figures.as_ref() else {
             return;
         };
-        let held = self.slots.values().map(Slot::held);
-        let fetched = held.fold(Queue::default(), |sum, held| Queue {
-            messages: sum.messages + held.messages,
-            bytes: sum.bytes + held.bytes,
-        });
         let brokers = self.brokers.iter_mut();
         let figures = ClientFigures {
-            fetched,
+            fetched: self.slots.values().map(Slot::held).sum(),
             received: self.received,
             brokers: brokers.map(|(id, broker)| broker.figures(*id)).collect(),
             ..ClientFigures::default()
@@ -349,13 +344,7 @@ impl NativeConsumer {
 
 impl Consumer for NativeConsumer {
     fn assign(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()> {
-        let wanted: BTreeMap<TopicPartition, i64> = partitions.iter().cloned().collect();
-        if let Some((at, offset)) = wanted.iter().find(|(_, offset)| **offset < 0) {
-            return Err(Error::Refused {
-                call: "assign",
-                message: format!("{at}: offset {offset}"),
-            });
-        }
+        let wanted = offsets_to_assign(partitions)?;
         self.learn(&wanted.keys().map(|at| at.topic.clone()).collect())?;
         for (at, offset) in wanted {
             self.generations += 1;

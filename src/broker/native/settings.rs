@@ -75,7 +75,7 @@ impl NativeConfig {
             bootstrap: addresses(bootstrap_servers),
             client_id: String::new(),
             limits,
-            poll_bytes: (budget / 8).clamp(256 << 10, 4 << 20),
+            poll_bytes: all,
             figures: None,
         })
     }

@@ -88,11 +88,11 @@ impl Slot {
 
     /// What is held.
     pub fn held(&self) -> Queue {
-        let held = self.fetched.iter();
-        held.fold(Queue::default(), |sum, batches| Queue {
-            messages: sum.messages + batches.records() as u64,
-            bytes: sum.bytes + batches.bytes() as u64,
-        })
+        let held = self.fetched.iter().map(|batches| Queue {
+            messages: batches.records() as u64,
+            bytes: batches.bytes() as u64,
+        });
+        held.sum()
     }
 
     pub fn paused(&self) -> bool {

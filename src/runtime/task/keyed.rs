@@ -265,8 +265,7 @@ impl KeyedInput {
     }
 
     /// Writes unsaved rows into the store, between two commits, and begins a refresh cycle where that is due;
-    /// `min_log_bytes` is the length of log that is worth one
-    /// at the least.
+    /// `min_log_bytes` is the least length of log that is worth one.
     pub fn save(&mut self, evict: bool, min_log_bytes: u64) -> Result<()> {
         let Some(position) = self.save_rows()? else {
             return Ok(());
